@@ -1,0 +1,114 @@
+"""Where a run stands: a stack of frames, as a value and as versioned JSON.
+
+The format, one frame a row from the outermost open block to the row that is next::
+
+    {"format": 1, "frames": [{"at": "<uid>", "phase": "return", "memo": {"index": 2},
+                              "names": {"i": 2}, "turns": 2}, {"at": "<uid>"}]}
+
+``phase`` is left out for ``run``, the others where they are empty. A run that has come to its end
+has no frames and tells how: ``{"format": 1, "frames": [], "ended": "complete"}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from flowcontrol.exceptions import DocumentError
+
+FORMAT: Final = 1
+
+Phase = Literal["run", "return", "resume"]
+"""``run``: the row is next. ``return``: its block is open, and it is asked when the rows inside
+are through. ``resume``: it suspended the run; the next row follows when the run is woken."""
+
+RUN: Final = "run"
+RETURN: Final = "return"
+RESUME: Final = "resume"
+
+Ended = Literal["complete", "aborted"]
+
+
+class Frame(NamedTuple):
+    """One row on the way from the outside to where the run stands.
+
+    ``memo`` and ``names`` belong to the open block (see :class:`flowcontrol.directives.Enter`);
+    ``turns`` counts how often it asked for a further round since the run last parked.
+    """
+
+    uid: str
+    phase: Phase = RUN
+    memo: Any = None
+    names: Mapping[str, Any] | None = None
+    turns: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"at": self.uid}
+        if self.phase != RUN:
+            data["phase"] = self.phase
+        if self.memo is not None:
+            data["memo"] = self.memo
+        if self.names:
+            data["names"] = dict(self.names)
+        if self.turns:
+            data["turns"] = self.turns
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Frame:
+        return cls(
+            data["at"],
+            data.get("phase", RUN),
+            data.get("memo"),
+            data.get("names"),
+            data.get("turns", 0),
+        )
+
+
+class Cursor(NamedTuple):
+    """The whole position: open blocks from the outside in, then the row that is next.
+
+    ``ended`` is set exactly when there are no frames.
+    """
+
+    frames: tuple[Frame, ...]
+    ended: Ended | None = None
+
+    @property
+    def uid(self) -> str:
+        """The row where the run stands; empty when it has ended."""
+        return self.frames[-1].uid if self.frames else ""
+
+    def parked(self) -> Cursor:
+        """The same position after the run let go of its worker: loops may turn again."""
+        if any(frame.turns for frame in self.frames):
+            return Cursor(tuple(frame._replace(turns=0) for frame in self.frames), self.ended)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "format": FORMAT,
+            "frames": [frame.to_json() for frame in self.frames],
+        }
+        if self.ended:
+            data["ended"] = self.ended
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cursor:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            DocumentError: a format that this release does not know, or no cursor at all.
+        """
+        if data.get("format") != FORMAT:
+            raise DocumentError(
+                f"The position of this run has format {data.get('format')!r}; this release of "
+                f"flowcontrol reads format {FORMAT}."
+            )
+        frames = data.get("frames", [])
+        return cls(tuple([Frame.from_json(frame) for frame in frames]), data.get("ended"))
+
+
+COMPLETE: Final = Cursor((), "complete")
+ABORTED: Final = Cursor((), "aborted")

@@ -1,0 +1,135 @@
+"""The words flowcontrol uses when something cannot be done.
+
+Three families decide what happens to a run (see :func:`flowcontrol.failures.sort`):
+
+* :class:`AuthorError`: the flow is wrong. Never retried, never ignored, always names its place.
+* any other exception raised by an action: a failure at run time, which follows the row's policy.
+* :class:`ClaimLost`: nobody's fault. Another worker, or a person, owns the run by now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowcontrol.findings import Finding
+    from flowcontrol.models import FlowRun
+    from flowcontrol.schemas import Problem
+
+
+class FlowcontrolError(Exception):
+    """Base of everything that flowcontrol raises on purpose."""
+
+
+class AuthorError(FlowcontrolError):
+    """The flow itself is wrong: a person has to change it, trying again cannot help."""
+
+
+class ExpressionError(AuthorError):
+    """An expression could not be evaluated with the values it met."""
+
+    def __init__(
+        self, message: str, *, expression: str = "", values: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.expression = expression
+        self.values = dict(values or {})
+
+
+class ExpressionSyntaxError(ExpressionError):
+    """An expression or a template that cannot be read; ``position`` counts characters from 0."""
+
+    def __init__(self, message: str, *, expression: str = "", position: int | None = None) -> None:
+        super().__init__(message, expression=expression)
+        self.position = position
+
+
+class ConfigError(AuthorError):
+    """What the author filled in does not fit the action's schema."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
+
+
+class DocumentError(AuthorError):
+    """A flow document that is not one: wrong shape, unknown format, repeated ids."""
+
+
+class UnknownAction(AuthorError):
+    """No action type of this name is registered in this process."""
+
+
+class NotJSON(AuthorError):
+    """A value that may not enter a run's state.
+
+    ``path`` leads to it inside the value, ``value_type`` is the name of its Python type.
+    """
+
+    def __init__(self, message: str, *, path: str = "", value_type: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+        self.value_type = value_type
+
+
+class StateTooBig(NotJSON):
+    """A state that has grown beyond ``FLOWCONTROL_MAX_STATE_BYTES``."""
+
+
+class EndlessLoop(AuthorError):
+    """A loop that turned too often without ever waiting."""
+
+
+class PoisonousRun(FlowcontrolError):
+    """A run whose workers were lost again and again at the same step."""
+
+
+class RegistrationError(FlowcontrolError):
+    """An action type or a trigger that cannot be registered as it is written."""
+
+
+class StartRefused(FlowcontrolError):
+    """A run was not started; ``reason`` says why, ``run`` is the record of it, if one was kept."""
+
+    def __init__(self, reason: str, run: FlowRun | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.run = run
+
+
+class ClaimLost(FlowcontrolError):
+    """The run is no longer this worker's to write: its lease ran out, or a person stepped in."""
+
+
+class TransitionRefused(FlowcontrolError):
+    """A run is in a status from which what was asked is not possible."""
+
+
+class StaleDraft(FlowcontrolError):
+    """The draft changed since it was read; nothing was written."""
+
+
+class DraftRefused(FlowcontrolError):
+    """An edit that would break the tree: a foreign row, a block that takes no rows, too deep."""
+
+
+class PublishRefused(FlowcontrolError):
+    """The draft has errors; ``findings`` are all of them."""
+
+    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
+
+
+class DeleteRefused(FlowcontrolError):
+    """A flow that still has a history cannot be deleted without purging it."""
+
+
+class RetryLater(FlowcontrolError):
+    """Raised by an action: try this step again after ``after``, whatever its retry policy says."""
+
+    def __init__(self, after: timedelta, message: str = "") -> None:
+        super().__init__(message or f"Asked to be tried again after {after}.")
+        self.after = after
