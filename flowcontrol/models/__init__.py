@@ -1,0 +1,49 @@
+"""The tables (DESIGN: storage). Use-cases change them; models only say what they are."""
+
+from __future__ import annotations
+
+from flowcontrol.models.flows import Flow, FlowAction, FlowVersion, WhenFull, new_uid
+from flowcontrol.models.lifecycle import (
+    ALLOWED_FROM,
+    CLAIMABLE,
+    HOLDS_A_SLOT,
+    OPEN,
+    Outcome,
+    Status,
+)
+from flowcontrol.models.people import HumanTask, TaskStatus
+from flowcontrol.models.references import load_objects, object_reference
+from flowcontrol.models.runs import (
+    EventKind,
+    FlowRun,
+    RunEvent,
+    RunWait,
+    WaitKind,
+)
+from flowcontrol.models.triggers import Firing, Trigger, TriggerMode
+
+__all__ = [
+    "ALLOWED_FROM",
+    "CLAIMABLE",
+    "HOLDS_A_SLOT",
+    "OPEN",
+    "EventKind",
+    "Firing",
+    "Flow",
+    "FlowAction",
+    "FlowRun",
+    "FlowVersion",
+    "HumanTask",
+    "Outcome",
+    "RunEvent",
+    "RunWait",
+    "Status",
+    "TaskStatus",
+    "Trigger",
+    "TriggerMode",
+    "WaitKind",
+    "WhenFull",
+    "load_objects",
+    "new_uid",
+    "object_reference",
+]
