@@ -1,0 +1,209 @@
+"""Time: rows that wait for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
+
+from dateutil.relativedelta import relativedelta
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol.actions.wording import shown
+from flowcontrol.base import BaseAction, Directive, Effects, FlowDirective, RunHandle, Suspend
+from flowcontrol.durations import Duration, parse_duration
+from flowcontrol.exceptions import ConfigError
+from flowcontrol.registry import register_action
+
+Config = Mapping[str, Any]
+
+WEEKDAYS: Final = (
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+)
+
+
+def moment_after(
+    base: datetime,
+    *,
+    duration: Duration | None = None,
+    months: int = 0,
+    weekday: int | None = None,
+    at: time | None = None,
+) -> datetime:
+    """The moment that a Delay means, counted from ``base`` by the clock on the wall there.
+
+    Months and days are added on the calendar, so that "in one day" is the same time tomorrow also
+    when the clocks change; hours, minutes and seconds are exact. Then ``at`` is the next such time
+    of day that is not before, and ``weekday`` (0: Monday) the next such day; without ``at`` a
+    weekday begins at midnight and never means today. A time that the clocks skip is taken as far
+    behind the gap as it lies in it; of one that comes twice, the first.
+
+    Args:
+        base: aware; its ``tzinfo`` is the zone of the wall.
+
+    Returns:
+        The moment, in UTC.
+    """
+    zone = base.tzinfo
+    assert zone is not None
+    duration = duration or Duration()
+    wall = base.replace(tzinfo=None) + relativedelta(months=months + duration.months)
+    wall += timedelta(days=duration.days)
+    moment = _on_the_clock(wall, zone, fold=base.fold)
+    moment = (moment.astimezone(UTC) + duration.time).astimezone(zone)
+    if at is None and weekday is None:
+        return moment.astimezone(UTC)
+    day = moment.date()
+    if at is None:
+        at, day = time(0), day + timedelta(days=1)
+    for days in range(9):
+        candidate = _on_the_clock(datetime.combine(day + timedelta(days=days), at), zone)
+        fits = weekday is None or (day + timedelta(days=days)).weekday() == weekday
+        if fits and candidate.astimezone(UTC) >= moment.astimezone(UTC):
+            return candidate.astimezone(UTC)
+    raise AssertionError("Every weekday comes within nine days.")
+
+
+def _on_the_clock(wall: datetime, zone: tzinfo, fold: int = 0) -> datetime:
+    return wall.replace(tzinfo=zone, fold=fold)
+
+
+def as_moment(value: Any, zone: tzinfo) -> datetime:
+    """A base date as an aware moment in ``zone``; what has no zone of its own is in this one.
+
+    Raises:
+        ConfigError: it is neither a datetime, a date, nor the ISO 8601 text of one.
+    """
+    if isinstance(value, str):
+        try:
+            parsed: Any = parse_datetime(value) or parse_date(value)
+        except ValueError:
+            parsed = None
+        if parsed is None:
+            raise ConfigError(f"The base date {value!r} is not a date in ISO 8601 form.")
+        value = parsed
+    if isinstance(value, datetime):
+        if timezone.is_naive(value):
+            return value.replace(tzinfo=zone)
+        return value.astimezone(zone)
+    if isinstance(value, date):
+        return datetime.combine(value, time(0), tzinfo=zone)
+    raise ConfigError(
+        f"The base date is {value!r}; it has to be a date, a datetime, or the ISO text of one."
+    )
+
+
+@register_action
+class Delay(BaseAction):
+    """Waits for a length of time, for a time of day, for a weekday, or all of them."""
+
+    name = "delay"
+    verbose_name = _("Delay")
+    description = _("Waits for a while, or until a time of day, a weekday or a date.")
+    group = _("Time")
+    icon = "clock"
+    effects: ClassVar[Effects] = "none"
+    writes_json = True
+    config_schema = {
+        "type": "object",
+        "properties": {
+            "duration": {"type": "string", "format": "duration"},
+            "months": {"type": "integer", "minimum": 0, "maximum": 1200, "default": 0},
+            "weekday": {"type": "string", "enum": list(WEEKDAYS)},
+            "time": {"type": "string", "format": "time"},
+            "time_zone": {"type": "string", "format": "time-zone"},
+            "base": {"type": "string", "format": "expression"},
+            "if_past": {
+                "type": "string",
+                "enum": ["continue", "leave", "break", "abort"],
+                "default": "continue",
+            },
+        },
+        "additionalProperties": False,
+    }
+    labels: ClassVar[Mapping[str, Any]] = {
+        "duration": _("For"),
+        "months": _("Months"),
+        "weekday": _("Until the next"),
+        "time": _("At"),
+        "time_zone": _("In the time zone"),
+        "base": _("Counted from"),
+        "if_past": _("If that is past already"),
+    }
+    help_texts: ClassVar[Mapping[str, Any]] = {
+        "duration": _("Like PT90M for 90 minutes, PT2H for two hours, P1D for one day."),
+        "time": _("If it is past today: the next day that fits."),
+        "time_zone": _("Empty: the time zone of this site."),
+        "base": _("An expression such as object.departure. Empty: now."),
+    }
+
+    def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
+        zone = (
+            ZoneInfo(config["time_zone"])
+            if config.get("time_zone")
+            else timezone.get_default_timezone()
+        )
+        base = run.evaluate(config["base"]) if config.get("base") else run.now
+        moment = moment_after(
+            as_moment(base, zone),
+            duration=parse_duration(config["duration"]) if config.get("duration") else None,
+            months=config.get("months", 0),
+            weekday=WEEKDAYS.index(config["weekday"]) if config.get("weekday") else None,
+            at=time.fromisoformat(config["time"]) if config.get("time") else None,
+        )
+        if moment > run.now:
+            return Suspend(until=moment)
+        match config.get("if_past", "continue"):
+            case "leave":
+                return FlowDirective.LEAVE
+            case "break":
+                return FlowDirective.BREAK
+            case "abort":
+                return FlowDirective.ABORT
+        return FlowDirective.CONTINUE
+
+    def sentence(self, config: Config) -> str:
+        parts = []
+        if config.get("duration") or config.get("months"):
+            months = config.get("months")
+            told = [_now("%s months") % months] if months else []
+            told += [str(shown(config["duration"]))] if config.get("duration") else []
+            parts.append(_now("wait %(length)s") % {"length": " + ".join(told)})
+        if config.get("weekday"):
+            weekday = _WEEKDAY_NAMES.get(config["weekday"], shown(config["weekday"]))
+            parts.append(_now("until the next %(weekday)s") % {"weekday": weekday})
+        if config.get("time"):
+            parts.append(_now("until %(time)s") % {"time": shown(config["time"])})
+        if config.get("time_zone"):
+            parts.append(_now("(time of %(zone)s)") % {"zone": shown(config["time_zone"])})
+        if config.get("base"):
+            parts.append(_now("from %(base)s") % {"base": config["base"]})
+        text = " ".join(parts) or _now("wait")
+        return text[0].upper() + text[1:]
+
+    @classmethod
+    def check_config(cls, config: Config) -> list[tuple[str, str, str]]:
+        if any(config.get(name) for name in ("duration", "months", "weekday", "time", "base")):
+            return []
+        return [("warning", "duration", _now("This row waits for nothing."))]
+
+
+_WEEKDAY_NAMES: Final[Mapping[str, Any]] = {
+    "monday": _("Monday"),
+    "tuesday": _("Tuesday"),
+    "wednesday": _("Wednesday"),
+    "thursday": _("Thursday"),
+    "friday": _("Friday"),
+    "saturday": _("Saturday"),
+    "sunday": _("Sunday"),
+}

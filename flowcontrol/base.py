@@ -1,0 +1,225 @@
+"""What an author of actions works with: the class to derive from and the handle on the run.
+
+Re-exports :class:`FlowDirective` and the directives, so that one import is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from flowcontrol.directives import (
+    NO_RESULT,
+    Abort,
+    Break,
+    Continue,
+    Directive,
+    Enter,
+    FlowDirective,
+    Leave,
+    Suspend,
+    SuspendAndRepeat,
+)
+from flowcontrol.exceptions import RetryLater
+from flowcontrol.expressions import Scope, compile_expression, compile_template
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.utils.functional import _StrOrPromise
+
+
+__all__ = [
+    "NO_RESULT",
+    "Abort",
+    "BaseAction",
+    "Break",
+    "Continue",
+    "Directive",
+    "Effects",
+    "Enter",
+    "FlowDirective",
+    "Leave",
+    "RetryLater",
+    "RunHandle",
+    "Suspend",
+    "SuspendAndRepeat",
+]
+
+Effects = Literal["none", "database", "external"]
+
+
+class RunHandle:
+    """What an action may know and do of the run it is part of, and nothing else.
+
+    Attributes:
+        pk: the run's id.
+        flow: the short name (slug) of its flow.
+        state: the author's JSON object. Actions change it in place; whatever they leave in it has
+            to be JSON, or the step fails.
+        now: the moment of this slice (aware datetime), by the engine's clock.
+        memo: what this row noted when it entered its block or repeated itself, else ``None``.
+        wakeup: what woke the run, for a row that is asked again after waiting; ``None`` if its
+            time simply came.
+        attempt: 1 for the first try of this step, 2 for its first retry, and so on.
+    """
+
+    __slots__ = (
+        "_load_user",
+        "_user",
+        "attempt",
+        "flow",
+        "memo",
+        "new_object",
+        "notes",
+        "now",
+        "pk",
+        "scope",
+        "state",
+        "visit",
+        "wakeup",
+    )
+
+    def __init__(
+        self,
+        *,
+        pk: int,
+        flow: str,
+        state: dict[str, Any],
+        scope: Scope,
+        now: datetime,
+        visit: int = 0,
+        attempt: int = 1,
+        wakeup: Any = None,
+        load_user: Callable[[], Any] | None = None,
+    ) -> None:
+        self.pk = pk
+        self.flow = flow
+        self.state = state
+        self.scope = scope
+        self.now = now
+        self.visit = visit
+        self.attempt = attempt
+        self.wakeup = wakeup
+        self.memo: Any = None
+        self._load_user = load_user
+        self._user: Any = None
+        self.notes: list[str] = []
+        self.new_object: Model | None = None
+
+    def __str__(self) -> str:
+        return f"run #{self.pk}"
+
+    @property
+    def step_key(self) -> str:
+        """A text that names this step: the same over retries and crashes, new in each round.
+
+        Hand it to the outside as the idempotency key of what the step does there.
+        """
+        return f"{self.pk}-{self.visit}"
+
+    @property
+    def user(self) -> Any:
+        """The user who started the run, or ``None``; read from the database when first asked."""
+        if self._load_user is not None:
+            self._user = self._load_user()
+            self._load_user = None
+        return self._user
+
+    def log(self, text: str) -> None:
+        """Write a line into the run's history, beside this step."""
+        self.notes.append(str(text))
+
+    def set_object(self, obj: Model) -> None:
+        """Make ``obj`` (saved) what the run is about, from the next step on."""
+        self.new_object = obj
+
+    def evaluate(self, source: str) -> Any:
+        """The value of an expression, with the names that it can read at this row.
+
+        Raises:
+            ExpressionError: it cannot be read, or not be evaluated with these values.
+        """
+        return compile_expression(source).evaluate(self.scope)
+
+    def render(self, source: str, *, html: bool = False) -> str:
+        """The text that a template gives; values are escaped only for ``html``."""
+        return compile_template(source, html=html).render(self.scope)
+
+    # Expressions can see the handle as ``run``; these are not for them.
+    log.alters_data = True  # type: ignore[attr-defined]
+    set_object.alters_data = True  # type: ignore[attr-defined]
+    evaluate.alters_data = True  # type: ignore[attr-defined]
+    render.alters_data = True  # type: ignore[attr-defined]
+
+
+class BaseAction:
+    """A kind of row that authors can place in a flow.
+
+    Subclasses declare what they are and implement :meth:`run`; ``@register_action`` makes them
+    known. One instance serves every run of a row, so instances keep nothing.
+    """
+
+    name: ClassVar[str] = ""
+    """Stable name, written into documents: ``"shop.send_invoice"``."""
+    verbose_name: ClassVar[_StrOrPromise] = ""
+    description: ClassVar[_StrOrPromise] = ""
+    """One or two sentences for the person who looks for the right action."""
+    group: ClassVar[_StrOrPromise] = ""
+    icon: ClassVar[str] = ""
+    effects: ClassVar[Effects]
+    """What :meth:`run` touches. It must be declared, because it decides how the step executes:
+
+    ``"none"`` reads and writes only ``run.state`` and may be repeated. ``"database"`` writes to
+    this Django database only; it commits together with the step, exactly once. ``"external"``
+    talks to the outside; it happens at least once, always with the same ``run.step_key``.
+    """
+    config_schema: ClassVar[Mapping[str, Any]] = {"type": "object", "properties": {}}
+    """JSON Schema (2020-12) of the config. Plain JSON: translations go to the two below."""
+    labels: ClassVar[Mapping[str, _StrOrPromise]] = {}
+    help_texts: ClassVar[Mapping[str, _StrOrPromise]] = {}
+    schema_version: ClassVar[int] = 1
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Names this type had before; documents that use them go on working."""
+    has_children: ClassVar[bool] = False
+    is_loop: ClassVar[bool] = False
+    has_budget: ClassVar[bool] = True
+    """Whether its rounds count against ``FLOWCONTROL_MAX_HOT_LOOPS``; false for loops that end
+    by themselves."""
+    follows: ClassVar[tuple[str, ...]] = ()
+    """Names of the types it has to come right after, as ``else`` comes after ``if``."""
+    groupable: ClassVar[bool] = False
+    """A ``"database"`` type that may share one transaction with the database steps beside it."""
+    queue: ClassVar[str] = ""
+    retry: ClassVar[Mapping[str, Any] | None] = None
+    """Default retry policy, see :mod:`flowcontrol.retrying`."""
+    writes_json: ClassVar[bool] = False
+    """For the built-ins: it replaces whole keys of the state, by JSON values, after everything
+    that can fail. Spares the round trip of the whole state that other actions need."""
+
+    def run(self, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> Directive | None:
+        """Do what the row says and tell what should happen next; ``None`` means go on."""
+        raise NotImplementedError(f"{type(self).__name__} has no run().")
+
+    def return_from_children(
+        self, *, run: RunHandle, obj: Any, config: Mapping[str, Any]
+    ) -> Directive | None:
+        """Tell what should happen after the rows inside are through."""
+        return FlowDirective.CONTINUE
+
+    def record(self, result: Any, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> None:
+        """For ``"external"`` types: write what came of the call, in the step's own commit."""
+
+    def sentence(self, config: Mapping[str, Any]) -> str:
+        """The row as a person would say it; the default is the type's name."""
+        return str(self.verbose_name)
+
+    @classmethod
+    def upgrade_config(cls, config: dict[str, Any], from_version: int) -> dict[str, Any]:
+        """The config of an older ``schema_version`` in today's form."""
+        return config
+
+    @classmethod
+    def check_config(cls, config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """What a schema cannot tell of a config: ``(severity, field, message)`` each."""
+        return []

@@ -1,0 +1,221 @@
+"""Claims on runs: taking them in batches, renewing them, giving them back.
+
+A claim is a token and a lease in the run's own row. Whoever holds the token may write; everybody
+else's UPDATE finds no row. Leases are measured by the database's clock, because the clocks of
+several machines meet there; due times by the engine's, because flows live by it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flowcontrol.conf import settings
+from flowcontrol.dialect import (
+    database_now,
+    fold,
+    lease_end,
+    moment_text,
+    returned,
+    run_connection,
+    token_text,
+    unfold,
+)
+from flowcontrol.models import Flow, FlowRun
+
+_COLUMNS: Final = (
+    "id",
+    "flow_id",
+    "version_id",
+    "content_type_id",
+    "object_id",
+    "state",
+    "cursor",
+    "wakeup",
+    "firing_id",
+    "started_by_id",
+    "visit",
+    "seq",
+    "attempts",
+    "rescues",
+    "depth",
+)
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A run that this process may execute and write, for as long as the token stands."""
+
+    id: int
+    flow_id: int
+    version_id: int
+    content_type_id: int | None
+    object_id: str | None
+    state: dict[str, Any]
+    cursor: dict[str, Any]
+    wakeup: Any
+    firing_id: int | None
+    started_by_id: int | None
+    visit: int
+    seq: int
+    attempts: int
+    rescues: int
+    depth: int
+    token: uuid.UUID
+
+
+# --- taking ---------------------------------------------------------------------------------
+
+
+def claim_due(now: datetime, limit: int) -> list[Claim]:
+    """Claim up to ``limit`` runs that are due at ``now``, in one statement.
+
+    Fair: flows that have something due share the batch, so the backlog of one does not hold up
+    the others; the rows of paused flows are never looked at.
+    """
+    connection = run_connection()
+    run, flow = FlowRun._meta.db_table, Flow._meta.db_table
+    due = "r.status IN ('pending', 'waiting') AND r.due IS NOT NULL AND r.due <= %s"
+    lock = "FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    active = f"""
+        SELECT f.id FROM {flow} f WHERE f.paused_at IS NULL
+        AND EXISTS (SELECT 1 FROM {run} r WHERE r.flow_id = f.id AND {due})
+    """
+    share = "(SELECT (%s + count(*) - 1) / max(count(*), 1) FROM active)"
+    if connection.vendor == "postgresql":
+        share = share.replace("max(", "greatest(")
+        # The CTEs are fences: without them PostgreSQL may run a LIMIT subquery again.
+        picked = f"""
+            SELECT due_run.id FROM active CROSS JOIN LATERAL (
+                SELECT r.id FROM {run} r WHERE r.flow_id = active.id AND {due}
+                ORDER BY r.due, r.id LIMIT {share} {lock}
+            ) due_run LIMIT %s
+        """
+    else:
+        picked = f"""
+            SELECT due_run.id FROM active CROSS JOIN {run} due_run WHERE due_run.id IN (
+                SELECT r.id FROM {run} r WHERE r.flow_id = active.id AND {due}
+                ORDER BY r.due, r.id LIMIT {share}
+            ) LIMIT %s
+        """
+    moment = moment_text(connection, now)
+    return _take(
+        connection,
+        f"WITH active AS MATERIALIZED ({active}), picked AS MATERIALIZED ({picked})",
+        [moment, moment, limit, limit],
+        "id IN (SELECT id FROM picked)",
+    )
+
+
+def claim_run(pk: int, now: datetime) -> Claim | None:
+    """Claim this run if it is due at ``now`` and neither it nor its flow is held back."""
+    connection = run_connection()
+    flow = Flow._meta.db_table
+    claims = _take(
+        connection,
+        "",
+        [],
+        f"id = %s AND status IN ('pending', 'waiting') AND due <= %s AND EXISTS "
+        f"(SELECT 1 FROM {flow} f WHERE f.id = flow_id AND f.paused_at IS NULL)",
+        [pk, moment_text(connection, now)],
+    )
+    return claims[0] if claims else None
+
+
+def claim_suspect() -> Claim | None:
+    """Claim one run whose lease ran out, alone: it may be what killed its worker.
+
+    The oldest lease first. Only this claim counts as a rescue; a run that was merely in the same
+    batch as a poisonous one is rescued once and then goes on.
+    """
+    connection = run_connection()
+    run = FlowRun._meta.db_table
+    lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    claims = _take(
+        connection,
+        f"""WITH picked AS MATERIALIZED (
+            SELECT id FROM {run} WHERE claim_token IS NOT NULL
+            AND lease_until < {database_now(connection)} ORDER BY lease_until LIMIT 1 {lock}
+        )""",
+        [],
+        "id IN (SELECT id FROM picked) AND claim_token IS NOT NULL "
+        f"AND lease_until < {database_now(connection)}",
+        rescue=True,
+    )
+    return claims[0] if claims else None
+
+
+def _take(
+    connection: BaseDatabaseWrapper,
+    prologue: str,
+    prologue_parameters: Sequence[Any],
+    condition: str,
+    condition_parameters: Sequence[Any] = (),
+    *,
+    rescue: bool = False,
+) -> list[Claim]:
+    token = uuid.uuid4()
+    sql = (
+        f"{prologue} UPDATE {FlowRun._meta.db_table} SET status = 'running', claim_token = %s, "
+        f"lease_until = {lease_end(connection)}{', rescues = rescues + 1' if rescue else ''} "
+        f"WHERE {condition} RETURNING {', '.join(_COLUMNS)}"
+    )
+    parameters = [
+        *prologue_parameters,
+        token_text(connection, token),
+        settings.LEASE_SECONDS,
+        *condition_parameters,
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows = cursor.fetchall()
+    # Oldest first within the batch, whatever order the database returned the rows in.
+    return sorted((_read(row, token) for row in rows), key=lambda claim: claim.id)
+
+
+def _read(row: Sequence[Any], token: uuid.UUID) -> Claim:
+    values = dict(zip(_COLUMNS, row, strict=True))
+    for name in ("state", "cursor", "wakeup"):
+        if isinstance(values[name], str):
+            values[name] = json.loads(values[name])
+    return Claim(**values, token=token)
+
+
+# --- keeping and giving back ----------------------------------------------------------------
+
+
+def renew(claims: Sequence[Claim]) -> set[int]:
+    """Extend the leases of ``claims``; the ids of those that are still ours."""
+    return _touch(claims, f"lease_until = {lease_end(run_connection())}", [settings.LEASE_SECONDS])
+
+
+def release(claims: Sequence[Claim], now: datetime) -> set[int]:
+    """Give claims back untouched, due at once for any worker; the ids of those that were ours."""
+    connection = run_connection()
+    return _touch(
+        claims,
+        "status = 'pending', claim_token = NULL, lease_until = NULL, due = %s",
+        [moment_text(connection, now)],
+    )
+
+
+def _touch(claims: Sequence[Claim], assignments: str, parameters: list[Any]) -> set[int]:
+    if not claims:
+        return set()
+    connection = run_connection()
+    columns = {"id": "bigint", "token": "uuid"}
+    held = [{"id": claim.id, "token": token_text(connection, claim.token)} for claim in claims]
+    sql = (
+        f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments} "
+        f"FROM {unfold(connection, columns)} AS v "
+        f"WHERE r.id = v.id AND r.claim_token = v.token RETURNING {returned(connection, 'id')}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*parameters, fold(connection, held, columns)])
+        return {row[0] for row in cursor.fetchall()}

@@ -1,0 +1,75 @@
+"""Every setting of flowcontrol, its type and its default, read late.
+
+``from flowcontrol.conf import settings``; ``settings.LEASE_SECONDS`` reads
+``FLOWCONTROL_LEASE_SECONDS`` from the project's settings at that moment, so ``override_settings``
+works. ``docs/reference/settings.md`` describes each one; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "BATCH_SIZE": 500,
+    "CLOCK": "django.utils.timezone.now",
+    "CONTENT_TYPES": None,
+    "DISABLE_DEFAULT_FILTERS": False,
+    "EXPOSED_FIELDS": None,
+    "HISTORY": "steps",
+    "HISTORY_STEPS": 100,
+    "LEASE_SECONDS": 300,
+    "MAX_HOT_LOOPS": 10_000,
+    "MAX_RESCUES": 3,
+    "MAX_STATE_BYTES": 1_000_000,
+    "MAX_START_DEPTH": 20,
+    "STEP_BUDGET": 10_000,
+    "SWEEP_RUNS": 20_000,
+    "SWEEP_SECONDS": 50,
+    "TEMPLATE_FILTERS": (),
+    "WORKER_POLL_SECONDS": 1.0,
+}
+
+
+class Settings:
+    """The project's ``FLOWCONTROL_…`` settings, or their defaults."""
+
+    BATCH_SIZE: int
+    DISABLE_DEFAULT_FILTERS: bool
+    CONTENT_TYPES: Sequence[str] | None
+    EXPOSED_FIELDS: Mapping[str, Sequence[str]] | None
+    HISTORY: str
+    HISTORY_STEPS: int
+    LEASE_SECONDS: float
+    MAX_HOT_LOOPS: int
+    MAX_RESCUES: int
+    MAX_STATE_BYTES: int
+    MAX_START_DEPTH: int
+    STEP_BUDGET: int
+    SWEEP_RUNS: int
+    SWEEP_SECONDS: float
+    TEMPLATE_FILTERS: Sequence[str]
+    WORKER_POLL_SECONDS: float
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in DEFAULTS:
+            raise AttributeError(f"flowcontrol has no setting FLOWCONTROL_{name}.")
+        return getattr(django_settings, f"FLOWCONTROL_{name}", DEFAULTS[name])
+
+    @property
+    def CLOCK(self) -> Callable[[], datetime]:  # noqa: N802 (a setting)
+        """The callable that tells the time by which runs are due: an aware datetime."""
+        clock = getattr(django_settings, "FLOWCONTROL_CLOCK", DEFAULTS["CLOCK"])
+        if isinstance(clock, str):
+            clock = import_string(clock)
+        if not callable(clock):
+            raise ImproperlyConfigured("FLOWCONTROL_CLOCK must name a callable.")
+        return clock  # type: ignore[no-any-return]
+
+
+settings: Final = Settings()

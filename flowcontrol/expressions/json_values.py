@@ -1,0 +1,140 @@
+"""What may enter a run's state: JSON, in the one form in which it comes back from any database."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.db.models.manager import BaseManager
+from django.utils.functional import Promise
+
+from flowcontrol.exceptions import NotJSON
+from flowcontrol.expressions.moments import duration_text, moment_text
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+DEEPEST_NESTING: Final = 100
+#: As many binary digits as the largest float; far below what JSON parsers and databases refuse.
+LARGEST_INTEGER_BITS: Final = 1024
+#: From here on a float is written with an exponent, and PostgreSQL hands it back as an integer.
+_WHOLE_FLOATS_FROM: Final = 1e16
+_PLAIN_INTEGER: Final = 2**63
+
+_Path: TypeAlias = tuple[str | int, ...]
+
+
+def to_json(value: Any, *, where: str) -> JSON:
+    """A copy of the value that may enter state, or NotJSON, which says at which place of ``where``.
+
+    Dates become UTC ISO 8601 text, durations ISO 8601 text (``PT2H``), ids and translated texts
+    text, tuples lists; a Decimal becomes an integer if it is whole, else a float.
+    """
+    return _plain(value, where, ())
+
+
+def _plain(value: Any, where: str, path: _Path) -> JSON:
+    if value is None or value is True or value is False:
+        return value
+    kind = type(value)
+    if kind is str:
+        if value.isascii() and "\x00" not in value:
+            return value  # type: ignore[no-any-return]
+    elif kind is int:
+        if -_PLAIN_INTEGER < value < _PLAIN_INTEGER:
+            return value  # type: ignore[no-any-return]
+    elif len(path) > DEEPEST_NESTING:
+        raise _refused(value, where, path, "it is nested too deeply, or contains itself.")
+    elif kind is dict or isinstance(value, dict):
+        return {
+            _key(key, value, where, path): _plain(item, where, (*path, key))
+            for key, item in value.items()
+        }
+    elif isinstance(value, (list, tuple)):
+        return [_plain(item, where, (*path, index)) for index, item in enumerate(value)]
+    return _scalar(value, where, path)
+
+
+def _scalar(value: Any, where: str, path: _Path) -> JSON:
+    match value:
+        case str() | Promise():
+            return _text(str.__str__(value) if isinstance(value, str) else str(value), where, path)
+        case int():
+            if value.bit_length() > LARGEST_INTEGER_BITS:
+                raise _refused(value, where, path, "the number is too large.")
+            return int(value)
+        case float():
+            return _float(float(value), where, path)
+        case Decimal():
+            return _decimal(value, where, path)
+        case datetime():
+            try:
+                return moment_text(value)
+            except OverflowError:
+                raise _refused(value, where, path, "the date is out of range.") from None
+        case date() | time():
+            return value.isoformat()
+        case timedelta():
+            return duration_text(value)
+        case UUID():
+            return str(value)
+        case _:
+            raise _refused(value, where, path, _advice(value))
+
+
+def _key(key: Any, owner: Any, where: str, path: _Path) -> str:
+    if not isinstance(key, str):
+        raise _refused(
+            owner, where, path, f"its keys have to be text, and {key!r} is {_article(key)}."
+        )
+    return _text(str.__str__(key), where, path)
+
+
+def _text(text: str, where: str, path: _Path) -> str:
+    if "\x00" in text:
+        raise _refused(text, where, path, "the text contains the character NUL (\\u0000).")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _refused(text, where, path, "the text contains half of a character.") from None
+    return text
+
+
+def _float(number: float, where: str, path: _Path) -> JSON:
+    if not math.isfinite(number):
+        raise _refused(number, where, path, f"{number} is no number that JSON knows.")
+    if abs(number) >= _WHOLE_FLOATS_FROM:
+        return int(number)
+    return number + 0.0  # JSON has no negative zero that would come back
+
+
+def _decimal(number: Decimal, where: str, path: _Path) -> JSON:
+    if not number.is_finite() or abs(number.adjusted()) > 300:
+        raise _refused(number, where, path, f"{number} is no number that JSON can keep.")
+    if number == number.to_integral_value():
+        return int(number)
+    return _float(float(number), where, path)
+
+
+def _advice(value: Any) -> str:
+    if isinstance(value, Model):
+        return f"{_article(value)} is a row of the database; keep its pk instead."
+    if isinstance(value, (QuerySet, BaseManager)):
+        return "rows of the database cannot be kept; keep their keys, or their count."
+    if isinstance(value, (set, frozenset)):
+        return "a set has no order; make it a list."
+    return f"{_article(value)} is none of text, number, true, false, null, list and record."
+
+
+def _article(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _refused(value: Any, where: str, path: _Path, why: str) -> NotJSON:
+    inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    at = f" at {inside.lstrip('.')}" if inside else ""
+    return NotJSON(f"{where}{at}: {why}", path=inside.lstrip("."), value_type=type(value).__name__)

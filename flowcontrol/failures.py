@@ -1,0 +1,93 @@
+"""What becomes of a step that raised: sorted in one place, told in full.
+
+A retry policy is a JSON object, all keys optional::
+
+    {"attempts": 5, "wait": 10, "factor": 2, "max_wait": 3600, "jitter": 0.1,
+     "errors": ["ConnectionError", "requests.exceptions.Timeout"]}
+
+``attempts`` counts the first try too. ``wait`` and ``max_wait`` are seconds; the wait before try
+*n* + 1 is ``wait * factor ** (n - 1)``, at most ``max_wait``, varied by ± ``jitter`` of itself.
+``errors`` names the exception classes that are worth another try, by short or full name, base
+classes included; without it every one is, except author's mistakes.
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from flowcontrol.exceptions import AuthorError, ExpressionError, RetryLater
+
+LONGEST_TRACEBACK: Final = 20_000
+
+RETRY_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "attempts": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "wait": {"type": "number", "minimum": 0},
+        "factor": {"type": "number", "minimum": 1},
+        "max_wait": {"type": "number", "minimum": 0},
+        "jitter": {"type": "number", "minimum": 0, "maximum": 1},
+        "errors": {"type": "array", "items": {"type": "string"}},
+    },
+    "additionalProperties": False,
+}
+
+
+def wait_before_retry(
+    error: BaseException, policy: Mapping[str, Any] | None, attempt: int
+) -> timedelta | None:
+    """How long to wait before the step is tried again; ``None``: it is not, the run fails.
+
+    Args:
+        error: what the step raised.
+        policy: the row's or the type's retry policy.
+        attempt: which try has just failed, from 1.
+    """
+    if isinstance(error, RetryLater):
+        return error.after
+    if isinstance(error, AuthorError) or not isinstance(error, Exception) or not policy:
+        return None
+    if attempt >= policy.get("attempts", 3):
+        return None
+    if (names := policy.get("errors")) and not names_of(error).intersection(names):
+        return None
+    seconds = policy.get("wait", 10) * policy.get("factor", 2) ** (attempt - 1)
+    seconds = min(seconds, policy.get("max_wait", 3600))
+    jitter = policy.get("jitter", 0.1)
+    return timedelta(seconds=seconds * (1 + random.uniform(-jitter, jitter)))
+
+
+def names_of(error: BaseException) -> set[str]:
+    """The names by which a policy may speak of an error: of its class and all base classes."""
+    names = set()
+    for base in type(error).__mro__:
+        names.update({base.__name__, f"{base.__module__}.{base.__qualname__}"})
+    return names
+
+
+def describe(error: BaseException, **place: Any) -> dict[str, Any]:
+    """An error as JSON for the history: class, message, traceback, values, and ``place``."""
+    detail: dict[str, Any] = {
+        "error": f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."),
+        "message": clean(message_of(error)),
+        "traceback": clean("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:],
+        **place,
+    }
+    if isinstance(error, ExpressionError) and error.expression:
+        detail["expression"] = clean(error.expression)
+    return detail
+
+
+def message_of(error: BaseException) -> str:
+    """What a person reads; an error without words is told by its name."""
+    text = str(error).strip()
+    return text if isinstance(error, AuthorError) and text else f"{type(error).__name__}: {text}"
+
+
+def clean(text: str) -> str:
+    """Text that every database stores: no NUL, no half of a surrogate pair."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()

@@ -1,0 +1,190 @@
+"""``manage.py flowcontrol run | worker | start | publish | check``."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from flowcontrol.compiling import compile_document
+from flowcontrol.documents import read_document
+from flowcontrol.drafting import draft_document
+from flowcontrol.engine import continue_flowruns, create_flowrun, execute_flowrun
+from flowcontrol.exceptions import AuthorError, FlowcontrolError, PublishRefused
+from flowcontrol.findings import Finding, find_all
+from flowcontrol.models import Flow
+from flowcontrol.operating import explain
+from flowcontrol.publishing import publish
+from flowcontrol.working import stopped_by_signals, work
+
+
+class Command(BaseCommand):
+    help = "Executes, starts, publishes and checks flows."
+    requires_migrations_checks = True
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+        run = verbs.add_parser("run", help="One sweep, for cron: execute what is due, then end.")
+        run.add_argument("--max-runs", type=int, help="Claim no more batches after so many runs.")
+        run.add_argument("--max-seconds", type=float, help="Nor after so many seconds.")
+        run.set_defaults(call=self.run)
+
+        worker = verbs.add_parser("worker", help="Sweep again and again until stopped.")
+        worker.set_defaults(call=self.worker)
+
+        start = verbs.add_parser("start", help="Start a run and execute it as far as it goes.")
+        start.add_argument("flow", help="Short name of the flow.")
+        start.add_argument("--object", help="Key of the object that the run is about.")
+        start.add_argument("--state", help="Start state, a JSON object.")
+        start.add_argument("--key", help="Name of this start; given twice, there is one run.")
+        start.add_argument("--user", help="Name of the user who starts it.")
+        start.set_defaults(call=self.start)
+
+        publish_ = verbs.add_parser("publish", help="Publish the drafts of flows.")
+        self._add_flows(publish_)
+        publish_.add_argument("--note", default="", help="What changed.")
+        publish_.set_defaults(call=self.publish)
+
+        check = verbs.add_parser(
+            "check", help="Check drafts and live versions; fails if one has errors."
+        )
+        self._add_flows(check)
+        check.set_defaults(call=self.check_flows)
+
+    def _add_flows(self, parser: ArgumentParser) -> None:
+        parser.add_argument("flows", nargs="*", metavar="FLOW", help="Short names; none: all.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            options["call"](**options)
+        except FlowcontrolError as error:
+            raise CommandError(str(error)) from error
+
+    def run(self, *, max_runs: int | None, max_seconds: float | None, **options: Any) -> None:
+        tally = continue_flowruns(max_runs=max_runs, max_seconds=max_seconds)
+        counts = {name: count for name, count in asdict(tally).items() if count}
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        self.stdout.write(told or "Nothing was due.")
+
+    def worker(self, **options: Any) -> None:
+        with stopped_by_signals() as stopping:
+            self.stdout.write("Working. Stop with Ctrl-C.")
+            work(stopping)
+        self.stdout.write("Stopped.")
+
+    def start(
+        self,
+        *,
+        flow: str,
+        object: str | None,  # noqa: A002 (the option's name)
+        state: str | None,
+        key: str | None,
+        user: str | None,
+        **options: Any,
+    ) -> None:
+        [found] = self._flows([flow])
+        run = create_flowrun(
+            found,
+            self._object(found, object),
+            state=self._state(state),
+            key=key,
+            user=self._user(user),
+        )
+        run = execute_flowrun(run)
+        self.stdout.write(f"Run #{run.pk}: {run.get_status_display()}. {explain(run)}")
+
+    def publish(self, *, flows: list[str], note: str, **options: Any) -> None:
+        refused = False
+        for flow in self._flows(flows):
+            before = flow.live_version
+            try:
+                version = publish(flow, note=note)
+            except PublishRefused as refusal:
+                refused = True
+                self.stderr.write(f"{flow.slug}: refused.")
+                self._tell(refusal.findings)
+            else:
+                word = "unchanged, version" if version == before else "published as version"
+                self.stdout.write(f"{flow.slug}: {word} {version.number}.")
+        if refused:
+            raise CommandError("Not every flow could be published.")
+
+    def check_flows(self, *, flows: list[str], **options: Any) -> None:
+        errors = 0
+        for flow in self._flows(flows):
+            findings = find_all(read_document(draft_document(flow)), flow=flow)
+            problems = self._live_problems(flow)
+            errors += len(problems) + sum(finding.severity == "error" for finding in findings)
+            self.stdout.write(f"{flow.slug}: {len(findings)} finding(s) in the draft.")
+            self._tell(findings)
+            for uid, message in problems:
+                self.stderr.write(f"  error: live version, row {uid}: {message}")
+        if errors:
+            raise CommandError(f"{errors} error(s).")
+
+    def _live_problems(self, flow: Flow) -> list[tuple[str, str]]:
+        """Rows of the live version that cannot execute in this process."""
+        if flow.live_version is None:
+            return []
+        try:
+            program = compile_document(read_document(flow.live_version.document))
+        except AuthorError as error:
+            return [("", str(error))]
+        problems: list[tuple[str, str]] = list(program.payload.problems)
+        return problems
+
+    def _tell(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            where = f"row {finding.uid}" if finding.uid else "flow"
+            field = f", {finding.field}" if finding.field else ""
+            self.stdout.write(f"  {finding.severity}: {where}{field}: {finding.message}")
+
+    def _flows(self, slugs: list[str]) -> list[Flow]:
+        flows = Flow.objects.select_related("live_version").order_by("slug")
+        if not slugs:
+            return list(flows)
+        found = {flow.slug: flow for flow in flows.filter(slug__in=slugs)}
+        if missing := [slug for slug in slugs if slug not in found]:
+            known = ", ".join(Flow.objects.order_by("slug").values_list("slug", flat=True))
+            raise CommandError(f"There is no flow {missing[0]!r}. Flows: {known or 'none yet'}.")
+        return [found[slug] for slug in slugs]
+
+    def _object(self, flow: Flow, key: str | None) -> Any:
+        if key is None:
+            return None
+        model = flow.content_type.model_class() if flow.content_type else None
+        if model is None:
+            raise CommandError(f'"{flow}" is not about objects; leave --object out.')
+        try:
+            found = model._default_manager.filter(pk=key).first()
+        except (ValueError, TypeError, ValidationError) as error:
+            raise CommandError(f"{key!r} is no key of {model._meta.label}: {error}") from error
+        if found is None:
+            raise CommandError(f"There is no {model._meta.label} with the key {key!r}.")
+        return found
+
+    def _state(self, text: str | None) -> dict[str, Any] | None:
+        if text is None:
+            return None
+        try:
+            state = json.loads(text)
+        except ValueError as error:
+            raise CommandError(f"--state is not JSON: {error}") from error
+        if not isinstance(state, dict):
+            raise CommandError("--state has to be a JSON object.")
+        return state
+
+    def _user(self, name: str | None) -> Any:
+        if name is None:
+            return None
+        users = get_user_model()
+        try:
+            return users._default_manager.get_by_natural_key(name)
+        except users.DoesNotExist:
+            raise CommandError(f"There is no user {name!r}.") from None

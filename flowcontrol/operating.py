@@ -1,0 +1,354 @@
+"""What operators do to runs: each verb is guarded, and on record with who and why.
+
+``allowed_transitions`` says what may be asked of a run now; ``explain`` says in one sentence where
+it stands. Pages, commands and code ask these instead of looking at columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+
+from flowcontrol import programs
+from flowcontrol.conf import settings
+from flowcontrol.cursor import Cursor
+from flowcontrol.exceptions import TransitionRefused
+from flowcontrol.expressions import to_json
+from flowcontrol.history import reverse_patch
+from flowcontrol.models import (
+    EventKind,
+    Flow,
+    FlowRun,
+    Outcome,
+    RunWait,
+    Status,
+    WaitKind,
+)
+from flowcontrol.recording import end_runs, record, wake
+from flowcontrol.schemas import find_value_problems, place
+from flowcontrol.starting import find_no_room
+
+_ALLOWED: Final[Mapping[str, frozenset[Status]]] = {
+    "cancel": frozenset(set(Status) - {Status.DONE}),
+    "close": frozenset({Status.FAILED}),
+    "retry": frozenset({Status.FAILED}),
+    "pause": frozenset({Status.PENDING, Status.QUEUED, Status.RUNNING, Status.WAITING}),
+    "resume": frozenset({Status.PAUSED}),
+    "run_now": frozenset({Status.PENDING, Status.WAITING}),
+    "edit_state": frozenset(
+        {Status.PENDING, Status.QUEUED, Status.WAITING, Status.PAUSED, Status.FAILED}
+    ),
+    "go_to": frozenset({Status.PENDING, Status.WAITING, Status.PAUSED, Status.FAILED}),
+}
+
+
+def allowed_transitions(run: FlowRun) -> set[str]:
+    """The verbs of this module that may be asked of ``run`` in the status it has."""
+    return {verb for verb, statuses in _ALLOWED.items() if run.status in statuses}
+
+
+def _require(verb: str, run: FlowRun) -> None:
+    """Raise the error that names what was found.
+
+    Raises:
+        TransitionRefused: the verb is not possible in the run's status.
+    """
+    run.refresh_from_db(fields=["status", "outcome"])
+    if run.status not in _ALLOWED[verb]:
+        raise TransitionRefused(
+            _("Run #%(pk)s is %(status)s, so this is not possible: %(verb)s.")
+            % {
+                "pk": run.pk,
+                "status": run.get_outcome_display() or run.get_status_display(),
+                "verb": verb.replace("_", " "),
+            }
+        )
+
+
+def cancel(
+    run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None
+) -> None:
+    """End a run. A worker that is at it notices at its next write, and its effects roll back.
+
+    Raises:
+        TransitionRefused: it is over already.
+    """
+    runs = FlowRun.objects.filter(pk=run.pk)
+    if not end_runs(runs, Outcome.CANCELED, reason, now or settings.CLOCK(), user=user):
+        _require("cancel", run)
+    run.refresh_from_db()
+
+
+def close(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None) -> None:
+    """End a failed run as it is.
+
+    Raises:
+        TransitionRefused: it has not failed.
+    """
+    _require("close", run)
+    end_runs(
+        FlowRun.objects.filter(pk=run.pk, status=Status.FAILED),
+        Outcome.ERRORED,
+        reason,
+        now or settings.CLOCK(),
+        user=user,
+    )
+    run.refresh_from_db()
+
+
+def retry(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None) -> None:
+    """Let a failed run try its step again; it takes a slot again, or queues for one.
+
+    Raises:
+        TransitionRefused: it has not failed.
+    """
+    now = now or settings.CLOCK()
+    with transaction.atomic():
+        flow = Flow.objects.locked(run.flow_id)
+        no_room = find_no_room(flow, run, counting_itself=True) if flow.has_limits else None
+        to = Status.PENDING if no_room is None else Status.QUEUED
+        _move(
+            run,
+            "retry",
+            to,
+            due=now,
+            reason=no_room.reason if no_room else "",
+            attempts=0,
+            rescues=0,
+        )
+        record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "retry"})
+    run.refresh_from_db()
+
+
+def pause(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None) -> None:
+    """Hold a run where it is; what wakes it meanwhile counts when it is resumed.
+
+    Raises:
+        TransitionRefused: it is over, has failed, or is paused already.
+    """
+    now = now or settings.CLOCK()
+    with transaction.atomic():
+        was = _move(run, "pause", Status.PAUSED)
+        detail = {"did": "pause", "was": was}
+        record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail=detail)
+    run.refresh_from_db()
+
+
+def resume(
+    run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None
+) -> None:
+    """Let a paused run go on: to wait on, to be executed, or back into its queue.
+
+    Raises:
+        TransitionRefused: it is not paused.
+    """
+    now = now or settings.CLOCK()
+    with transaction.atomic():
+        paused = run.events.filter(kind=EventKind.OPERATED, detail__did="pause").last()
+        if run.waits.exists():
+            _move(run, "resume", Status.WAITING)
+        elif paused is not None and (paused.detail or {}).get("was") == Status.QUEUED:
+            _move(run, "resume", Status.QUEUED)
+        else:
+            _move(run, "resume", Status.PENDING, due=run.due or now)
+        record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "resume"})
+    run.refresh_from_db()
+
+
+def run_now(
+    run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None
+) -> None:
+    """Do not wait any longer: make the run due at once.
+
+    Raises:
+        TransitionRefused: it neither waits nor is about to run.
+    """
+    now = now or settings.CLOCK()
+    with transaction.atomic():
+        _require("run_now", run)
+        due = FlowRun.objects.filter(pk=run.pk, status__in=_ALLOWED["run_now"]).update(due=now)
+        if not due:
+            _require("run_now", run)
+        record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "run now"})
+    run.refresh_from_db()
+
+
+def edit_state(
+    run: FlowRun,
+    state: Mapping[str, Any],
+    *,
+    user: Any = None,
+    reason: str = "",
+    now: datetime | None = None,
+) -> None:
+    """Replace the state of a run that nobody is executing.
+
+    Raises:
+        TransitionRefused: it is running, or over.
+        NotJSON: the new state cannot be stored.
+        ValueError: it does not fit the flow's state schema.
+    """
+    now = now or settings.CLOCK()
+    values: Any = to_json(dict(state), where="the state")
+    schema = run.version.document.get("state_schema")
+    if schema and (problems := find_value_problems(schema, values)):
+        raise ValueError("; ".join(f"{place(p.path)}: {p.message}" for p in problems))
+    with transaction.atomic():
+        _require("edit_state", run)
+        changed = FlowRun.objects.filter(pk=run.pk, status__in=_ALLOWED["edit_state"]).update(
+            state=values
+        )
+        if not changed:
+            _require("edit_state", run)
+        record(
+            run.pk,
+            EventKind.OPERATED,
+            now,
+            user=user,
+            reason=reason,
+            detail={"did": "edit state"},
+            undo=reverse_patch(run.state, values),
+        )
+    run.refresh_from_db()
+
+
+def go_to(
+    run: FlowRun, uid: str, *, user: Any = None, reason: str = "", now: datetime | None = None
+) -> None:
+    """Send a run to a row of its version; it goes on from there at once.
+
+    Raises:
+        TransitionRefused: it is running, queued or over.
+        AuthorError: its version has no such row, or has switched it off.
+    """
+    now = now or settings.CLOCK()
+    with transaction.atomic():
+        _require("go_to", run)
+        move_to_row(run, uid, now)
+        detail = {"did": "go to", "from": run.action_uid, "to": uid}
+        record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail=detail)
+    run.refresh_from_db()
+
+
+def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
+    """Make a row of its version (none: the first) what an open run does next; whether it was open.
+
+    Its visit number moves on, so that the step gets a key of its own. A worker that is at the run
+    loses it.
+
+    Raises:
+        AuthorError: the version has no such row.
+    """
+    program = programs.load_one(run.version)
+    cursor: Cursor = program.cursor_at(uid) if uid else program.start()
+    RunWait.objects.filter(run_id=run.pk).delete()
+    runs = FlowRun.objects.filter(pk=run.pk)
+    return bool(
+        runs.exclude(status=Status.QUEUED).move(
+            Status.PENDING,
+            cursor=cursor.to_json(),
+            action_uid=cursor.uid,
+            visit=models.F("visit") + 1,
+            due=now,
+            wakeup=None,
+            attempts=0,
+            rescues=0,
+            reason="",
+            **changes,
+        )
+        or runs.filter(status=Status.PENDING).update(
+            cursor=cursor.to_json(),
+            action_uid=cursor.uid,
+            visit=models.F("visit") + 1,
+            due=now,
+            wakeup=None,
+            **changes,
+        )
+    )
+
+
+def wake_flowrun(
+    run: FlowRun, data: Any = None, *, user: Any = None, now: datetime | None = None
+) -> bool:
+    """Continue a waiting run from code; ``data`` (JSON) is what its row gets as the answer.
+
+    Returns:
+        Whether the run was waiting.
+    """
+    wakeup = {"by": "code", "data": to_json(data, where="the data")}
+    return wake(run.pk, wakeup, now or settings.CLOCK(), reason="", user=user)
+
+
+def _move(run: FlowRun, verb: str, to: Status, **changes: Any) -> str:
+    """Change the status, or raise the error that names what was found; the status it had."""
+    _require(verb, run)
+    was = run.status
+    if not FlowRun.objects.filter(pk=run.pk, status=was).move(to, **changes):
+        _require(verb, run)
+        raise TransitionRefused(
+            _("Run #%(pk)s was changed by somebody else at this moment; please try again.")
+            % {"pk": run.pk}
+        )
+    return was
+
+
+# --- telling ------------------------------------------------------------------------------------
+
+
+def explain(run: FlowRun, now: datetime | None = None) -> str:
+    """One sentence: where the run stands, and why it waits or stopped."""
+    now = now or settings.CLOCK()
+    match run.status:
+        case Status.PENDING:
+            if run.due and run.due > now:
+                return _("It will start at %(due)s.") % {"due": _told(run.due)}
+            return _("It goes on as soon as a worker is free.")
+        case Status.QUEUED:
+            return _("It is queued until the flow has room for it. %(reason)s") % {
+                "reason": run.reason
+            }
+        case Status.RUNNING:
+            return _("A worker is executing it.")
+        case Status.PAUSED:
+            return _("It was paused and goes on when it is resumed.")
+        case Status.FAILED:
+            return _("It failed and waits for somebody to repair it. %(reason)s") % {
+                "reason": run.reason
+            }
+        case Status.DONE:
+            ended = _("It ended as “%(outcome)s” at %(at)s.") % {
+                "outcome": run.get_outcome_display(),
+                "at": _told(run.done_at) if run.done_at else "?",
+            }
+            return f"{ended} {run.reason}".strip()
+    return _explain_waits(run)
+
+
+def _explain_waits(run: FlowRun) -> str:
+    wait = run.waits.first()
+    until = _told(run.due) if run.due else ""
+    if wait is None or wait.kind == WaitKind.TIME:
+        return _("It waits until %(until)s.") % {"until": until} if until else _("It waits.")
+    if wait.kind == WaitKind.RETRY:
+        return _("Its step failed and is tried again at %(until)s. %(reason)s") % {
+            "until": until,
+            "reason": run.reason,
+        }
+    if wait.kind == WaitKind.EVENT:
+        told = _("It waits for “%(trigger)s”") % {"trigger": wait.trigger}
+        return f"{told}, {_('at most until %s') % until}." if until else f"{told}."
+    if wait.kind == WaitKind.TASK:
+        return _("It waits for a person's answer.")
+    if wait.kind == WaitKind.CHILDREN:
+        return _("It waits for the runs it has started.")
+    return _("It waits to be woken from code.")
+
+
+def _told(moment: datetime) -> str:
+    return date_format(timezone.localtime(moment), "DATETIME_FORMAT")

@@ -1,0 +1,99 @@
+"""From draft to version and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from flowcontrol.documents import checksum, read_document
+from flowcontrol.drafting import draft_document, frozen, replace_draft
+from flowcontrol.exceptions import PublishRefused, StaleDraft
+from flowcontrol.findings import Finding, find_all
+from flowcontrol.models import Flow, FlowVersion
+
+
+def publish(
+    flow: Flow, *, user: Any = None, note: str = "", revision: int | None = None
+) -> FlowVersion:
+    """Make the draft the live version. A draft that equals it makes no new one.
+
+    Raises:
+        PublishRefused: the draft has errors; the exception carries all findings.
+        StaleDraft: ``revision`` is not the draft's any more.
+    """
+    with transaction.atomic():
+        # Whoever edits or publishes the flow at this moment waits: what was checked is what is
+        # published, and no number is given twice.
+        locked = Flow.objects.locked(flow.pk)
+        _check_revision(locked, revision)
+        document = read_document(frozen(draft_document(locked)))
+        findings = find_all(document, flow=locked)
+        if errors := [finding for finding in findings if finding.severity == "error"]:
+            raise PublishRefused(_refusal(locked, errors), findings)
+        version = _make_live(locked, document, user=user, note=note)
+    flow.live_version = version
+    return version
+
+
+def roll_back(version: FlowVersion, *, user: Any = None, note: str = "") -> FlowVersion:
+    """Publish the document of an older version as a new one; the draft stays as it is.
+
+    The document was checked when it was published, but the world may have changed since.
+
+    Raises:
+        PublishRefused: it has errors by now.
+    """
+    with transaction.atomic():
+        locked = Flow.objects.locked(version.flow_id)
+        findings = find_all(read_document(version.document), flow=locked)
+        if errors := [finding for finding in findings if finding.severity == "error"]:
+            raise PublishRefused(_refusal(locked, errors), findings)
+        return _make_live(
+            locked,
+            version.document,
+            user=user,
+            note=note or f"Rolled back to version {version.number}.",
+        )
+
+
+def load_version_into_draft(version: FlowVersion, *, revision: int | None = None) -> None:
+    """Replace the draft by what ``version`` says. Raises what ``replace_draft`` raises."""
+    replace_draft(version.flow, version.document, revision=revision)
+
+
+def has_unpublished_changes(flow: Flow) -> bool:
+    """Whether publishing the draft now would make a new version."""
+    live = flow.live_version
+    return live is None or checksum(frozen(draft_document(flow))) != live.checksum
+
+
+def _check_revision(flow: Flow, revision: int | None) -> None:
+    if revision is not None and revision != flow.draft_revision:
+        raise StaleDraft(
+            f'The draft of "{flow}" was changed by somebody else since you opened it. '
+            f"Nothing was published; reload the page to see the change."
+        )
+
+
+def _make_live(flow: Flow, document: dict[str, Any], *, user: Any, note: str) -> FlowVersion:
+    digest = checksum(document)
+    if flow.live_version is not None and flow.live_version.checksum == digest:
+        return flow.live_version
+    newest = flow.versions.order_by("-number").values_list("number", flat=True).first()
+    version = FlowVersion.objects.create(
+        flow=flow,
+        number=(newest or 0) + 1,
+        document=document,
+        checksum=digest,
+        created_by=user,
+        note=note,
+    )
+    Flow.objects.filter(pk=flow.pk).update(live_version=version)
+    return version
+
+
+def _refusal(flow: Flow, errors: list[Finding]) -> str:
+    told = "; ".join(finding.message for finding in errors[:3])
+    more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
+    return f'"{flow}" cannot be published: {told}{more}.'

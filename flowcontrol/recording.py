@@ -1,0 +1,99 @@
+"""Changes of runs that do not come from the worker that executes them, each on record.
+
+A person's or another run's decision is one guarded UPDATE, which takes the claim away from a
+worker that may be at it, and one row of history, in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.db import models, transaction
+
+from flowcontrol import signals
+from flowcontrol.models import EventKind, FlowRun, Outcome, RunEvent, RunWait, Status
+from flowcontrol.models.runs import FlowRunQuerySet
+
+
+def record(
+    run_pk: int,
+    kind: EventKind,
+    at: datetime,
+    *,
+    user: Any = None,
+    reason: str = "",
+    detail: Mapping[str, Any] | None = None,
+    undo: Mapping[str, Any] | None = None,
+) -> RunEvent:
+    """Add a row to a run's history. Call it in the transaction that changes the run.
+
+    The number is taken by an UPDATE of the run's row, which also holds off a worker's write until
+    this transaction has ended.
+    """
+    FlowRun.objects.filter(pk=run_pk).update(seq=models.F("seq") + 1)
+    seq = FlowRun.objects.filter(pk=run_pk).values_list("seq", flat=True).get()
+    return RunEvent.objects.create(
+        run_id=run_pk,
+        seq=seq,
+        at=at,
+        kind=kind,
+        user=user,
+        reason=reason,
+        detail=dict(detail) if detail else None,
+        undo=dict(undo) if undo else None,
+    )
+
+
+def end_runs(
+    runs: FlowRunQuerySet,
+    outcome: Outcome,
+    reason: str,
+    now: datetime,
+    *,
+    user: Any = None,
+    kind: EventKind = EventKind.OPERATED,
+) -> int:
+    """End each of ``runs`` that is not over, from outside; how many there were."""
+    ended = 0
+    for pk in list(runs.values_list("pk", flat=True)):
+        with transaction.atomic():
+            moved = FlowRun.objects.filter(pk=pk).move(
+                Status.DONE, outcome=outcome, reason=reason, done_at=now, due=None
+            )
+            if not moved:
+                continue
+            RunWait.objects.filter(run_id=pk).delete()
+            record(pk, kind, now, user=user, reason=reason, detail={"did": str(outcome)})
+            ended += 1
+        if signals.flowrun_done.has_listeners(FlowRun):
+            send = partial(
+                signals.flowrun_done.send_robust, FlowRun, run_id=pk, outcome=str(outcome)
+            )
+            transaction.on_commit(send, robust=True)
+    return ended
+
+
+def wake(
+    run_pk: int, wakeup: Mapping[str, Any], now: datetime, *, reason: str, user: Any = None
+) -> bool:
+    """Let a waiting run go on with what woke it; a paused one when it is resumed.
+
+    Returns:
+        Whether it was waiting. One UPDATE decides, so of two that wake it at once one does.
+    """
+    with transaction.atomic():
+        woken = FlowRun.objects.filter(pk=run_pk, status=Status.WAITING).move(
+            Status.PENDING, due=now, wakeup=dict(wakeup)
+        )
+        if not woken:
+            waits = RunWait.objects.filter(run_id=run_pk)
+            woken = FlowRun.objects.filter(
+                pk=run_pk, status=Status.PAUSED, pk__in=waits.values("run_id")
+            ).update(due=now, wakeup=dict(wakeup))
+        if woken:
+            RunWait.objects.filter(run_id=run_pk).delete()
+            record(run_pk, EventKind.WOKEN, now, user=user, reason=reason, detail=wakeup)
+    return bool(woken)

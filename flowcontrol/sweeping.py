@@ -1,0 +1,70 @@
+"""The sweep: rescue, match firings, promote what is queued, claim what is due, execute.
+
+A sweep asks the rows what has to be done; it remembers nothing, so sweeps may overlap, and one
+that dies on any line has only delayed what the next one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from time import monotonic
+
+from flowcontrol.claiming import claim_due, claim_run, claim_suspect
+from flowcontrol.conf import settings
+from flowcontrol.executing import Clock, Tally, execute_claims
+from flowcontrol.starting import promote_queued
+
+MatchFirings = Callable[[datetime, int], int]
+
+
+def sweep(
+    clock: Clock,
+    match_firings: MatchFirings,
+    *,
+    max_runs: int | None = None,
+    max_seconds: float | None = None,
+    batch_size: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tally:
+    """Do everything that is to be done now, within bounds.
+
+    Args:
+        clock: tells the moment by which runs are due.
+        match_firings: see :func:`flowcontrol.firing.match_firings`.
+        max_runs: claim no more batches after so many runs.
+        max_seconds: nor after so many seconds.
+        batch_size: runs per claim.
+        stop: asked between batches; true ends the sweep.
+    """
+    max_runs = settings.SWEEP_RUNS if max_runs is None else max_runs
+    max_seconds = settings.SWEEP_SECONDS if max_seconds is None else max_seconds
+    batch_size = batch_size or settings.BATCH_SIZE
+    ends_at = monotonic() + max_seconds
+    tally = Tally()
+
+    def may_go_on() -> bool:
+        return not stop() and tally.executed < max_runs and monotonic() < ends_at
+
+    while may_go_on() and (suspect := claim_suspect()) is not None:
+        tally.rescued += 1
+        tally.add(execute_claims([suspect], clock))
+    while may_go_on():
+        matched = match_firings(clock(), batch_size)
+        tally.matched += matched
+        tally.promoted += promote_queued(clock())
+        claims = claim_due(clock(), min(batch_size, max_runs - tally.executed))
+        if not claims and not matched:
+            break
+        tally.add(execute_claims(claims, clock))
+    return tally
+
+
+def execute_runs(run_ids: Iterable[int], clock: Clock) -> Tally:
+    """Execute these runs now, one by one, as far as they are due and nobody holds them."""
+    tally = Tally()
+    for pk in run_ids:
+        claim = claim_run(pk, clock())
+        if claim is not None:
+            tally.add(execute_claims([claim], clock))
+    return tally
