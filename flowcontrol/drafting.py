@@ -205,7 +205,9 @@ def duplicate_action(flow: Flow, uid: str, *, revision: int | None = None) -> Fl
     with editing(flow, revision) as draft:
         row = draft.row(uid)
         document = _with_new_uids(_read_rows(FlowAction.objects.get_tree(row))[0])
-        copy: FlowAction = FlowAction.objects.add_sibling(row, "right", instance=_unsaved(document, draft.flow))
+        copy: FlowAction = FlowAction.objects.add_sibling(
+            row, "right", instance=_unsaved(document, draft.flow)
+        )
         _write_rows(copy, document["children"], draft.flow)
         copy.refresh_from_db()
         return copy

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import models
 
 from flowcontrol.conf import settings
-from flowcontrol.executing import Clock, Tally
+from flowcontrol.executing import Tally
 from flowcontrol.firing import match_firings, trigger_flows
 from flowcontrol.models import Flow, FlowRun, Outcome
 from flowcontrol.models.runs import FlowRunQuerySet
@@ -20,6 +20,7 @@ from flowcontrol.operating import cancel as cancel_flowrun
 from flowcontrol.operating import retry as retry_flowrun
 from flowcontrol.operating import wake_flowrun
 from flowcontrol.recording import end_runs
+from flowcontrol.slices import Clock
 from flowcontrol.starting import create_flowrun
 from flowcontrol.sweeping import execute_runs, sweep
 

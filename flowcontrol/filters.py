@@ -67,6 +67,9 @@ def _named(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def _is_number(value: Any) -> bool:
+    kind = type(value)
+    if kind is int or kind is float:  # nearly always, and much faster to see
+        return True
     return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
 
 

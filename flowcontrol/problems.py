@@ -70,13 +70,14 @@ _TYPES: Final = {
 
 def _problems(error: ValidationError) -> Iterator[Problem]:
     path: Path = tuple(error.absolute_path)
+    instance: Any = error.instance
     expected: Any = error.validator_value
     match error.validator:
         case "required":
             yield from (Problem((*path, name), _("Required")) for name in _missing(error, expected))
         case "dependentRequired":
             for given, needed in expected.items():
-                if given in error.instance:
+                if given in instance:
                     message = _("Required together with “%(name)s”") % {"name": given}
                     yield from (Problem((*path, name), message) for name in _missing(error, needed))
         case "additionalProperties":
@@ -180,7 +181,7 @@ def _message(error: ValidationError) -> str:
                 int(expected),
             ) % {"count": expected}
         case "pattern":
-            return _("does not have the form that is expected here (%s)") % expected
+            return _("does not have the form that is expected here (%s)") % str(expected)
         case "minItems" | "minProperties":
             return ngettext(
                 "must have at least %(count)d entry",

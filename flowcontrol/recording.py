@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import models, transaction
 
 from flowcontrol import signals
+from flowcontrol.announcing import tell
 from flowcontrol.models import EventKind, FlowRun, Outcome, RunEvent, RunWait, Status
 from flowcontrol.models.runs import FlowRunQuerySet
 
@@ -68,11 +68,7 @@ def end_runs(
             RunWait.objects.filter(run_id=pk).delete()
             record(pk, kind, now, user=user, reason=reason, detail={"did": str(outcome)})
             ended += 1
-        if signals.flowrun_done.has_listeners(FlowRun):
-            send = partial(
-                signals.flowrun_done.send_robust, FlowRun, run_id=pk, outcome=str(outcome)
-            )
-            transaction.on_commit(send, robust=True)
+        tell(signals.flowrun_done, pk, outcome=str(outcome))
     return ended
 
 

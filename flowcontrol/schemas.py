@@ -248,7 +248,9 @@ def _check_model(
         yield SchemaMismatch(str(cause), cause=cause)
 
 
-_Validator: Final = extend(Draft202012Validator, {"model": _check_model})
+_Validator: Final[type[Draft202012Validator]] = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"model": _check_model}
+)
 
 
 def _format_checker() -> FormatChecker:
@@ -347,7 +349,7 @@ _NAMED_SCHEMAS: Final = (
 )
 
 
-def _walk(schema: Schema, where: str = "") -> Iterator[tuple[Any, str]]:
+def _walk(schema: object, where: str = "") -> Iterator[tuple[Any, str]]:
     """Every schema inside a schema that is an object, itself first, with its place."""
     if not isinstance(schema, Mapping):
         return
@@ -532,7 +534,7 @@ def _check_plain(value: object, where: str) -> None:
             raise ValueError(f"{where} is a {type(value).__name__}, which is not plain JSON.")
 
 
-def _check_against_metaschema(schema: object, where: str) -> None:
+def _check_against_metaschema(schema: dict[str, Any], where: str) -> None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
 
 from flowcontrol import signals
+from flowcontrol.announcing import tell
 from flowcontrol.conf import settings
 from flowcontrol.exceptions import NotJSON, StartRefused
 from flowcontrol.expressions import to_json
@@ -101,9 +101,7 @@ def create_flowrun(
         return known
     if run.outcome == Outcome.REFUSED:
         raise StartRefused(run.reason, run)
-    if signals.flowrun_started.has_listeners(FlowRun):
-        send = partial(signals.flowrun_started.send_robust, FlowRun, run_id=run.pk)
-        transaction.on_commit(send, robust=True)
+    tell(signals.flowrun_started, run.pk)
     return run
 
 

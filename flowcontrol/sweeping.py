@@ -12,7 +12,8 @@ from time import monotonic
 
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect
 from flowcontrol.conf import settings
-from flowcontrol.executing import Clock, Tally, execute_claims
+from flowcontrol.executing import Tally, execute_claims
+from flowcontrol.slices import Clock
 from flowcontrol.starting import promote_queued
 
 MatchFirings = Callable[[datetime, int], int]

@@ -39,10 +39,10 @@ from flowcontrol.directives import Suspend, SuspendAndRepeat
 from flowcontrol.documents import JSONObject, make_document, row, walk
 from flowcontrol.drafting import create_flow, replace_draft
 from flowcontrol.engine import continue_flowruns
-from flowcontrol.executing import Needs, Slice
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol.programs import Loaded
 from flowcontrol.publishing import publish
+from flowcontrol.slices import Limits, Needs, Slice
 
 __all__ = [
     "Break",
@@ -207,6 +207,7 @@ def rehearse(
         payloads={None: payload},
         now=now,
         today=timezone.localtime(now).date(),
+        limits=Limits.from_settings(),
     )
     piece = Slice(claim, needs, program, program.start())
     result = Rehearsal()
