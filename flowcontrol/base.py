@@ -192,7 +192,7 @@ class BaseAction:
     """A ``"database"`` type that may share one transaction with the database steps beside it."""
     queue: ClassVar[str] = ""
     retry: ClassVar[Mapping[str, Any] | None] = None
-    """Default retry policy, see :mod:`flowcontrol.retrying`."""
+    """Default retry policy, see :mod:`flowcontrol.failures`."""
     writes_json: ClassVar[bool] = False
     """For the built-ins: it replaces whole keys of the state, by JSON values, after everything
     that can fail. Spares the round trip of the whole state that other actions need."""
@@ -212,7 +212,7 @@ class BaseAction:
 
     def sentence(self, config: Mapping[str, Any]) -> str:
         """The row as a person would say it; the default is the type's name."""
-        return str(self.verbose_name)
+        return str(self.verbose_name or self.name)
 
     @classmethod
     def upgrade_config(cls, config: dict[str, Any], from_version: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "MAX_RESCUES": 3,
     "MAX_STATE_BYTES": 1_000_000,
     "MAX_START_DEPTH": 20,
+    "MAX_STEP_SECONDS": 3600,
     "STEP_BUDGET": 10_000,
     "SWEEP_RUNS": 20_000,
     "SWEEP_SECONDS": 50,
@@ -50,6 +51,7 @@ class Settings:
     MAX_RESCUES: int
     MAX_STATE_BYTES: int
     MAX_START_DEPTH: int
+    MAX_STEP_SECONDS: float
     STEP_BUDGET: int
     SWEEP_RUNS: int
     SWEEP_SECONDS: float

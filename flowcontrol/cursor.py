@@ -48,7 +48,7 @@ class Frame(NamedTuple):
             data["phase"] = self.phase
         if self.memo is not None:
             data["memo"] = self.memo
-        if self.names:
+        if self.names is not None:
             data["names"] = dict(self.names)
         if self.turns:
             data["turns"] = self.turns
@@ -106,8 +106,14 @@ class Cursor(NamedTuple):
                 f"The position of this run has format {data.get('format')!r}; this release of "
                 f"flowcontrol reads format {FORMAT}."
             )
-        frames = data.get("frames", [])
-        return cls(tuple([Frame.from_json(frame) for frame in frames]), data.get("ended"))
+        try:
+            frames = tuple([Frame.from_json(frame) for frame in data["frames"]])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DocumentError(f"The position of this run cannot be read: {data!r:.200}") from error
+        ended = data.get("ended")
+        if bool(frames) == bool(ended):
+            raise DocumentError(f"This position neither stands at a row nor has ended: {data!r:.200}")
+        return cls(frames, ended)
 
 
 COMPLETE: Final = Cursor((), "complete")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, router
+from django.db import InterfaceError, OperationalError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.models import FlowRun
@@ -44,6 +44,17 @@ def moment_text(connection: BaseDatabaseWrapper, moment: datetime | None) -> str
     if connection.vendor == "postgresql":
         return moment.isoformat()
     return str(moment.astimezone(UTC).replace(tzinfo=None))
+
+
+def is_lost(connection: BaseDatabaseWrapper, session: Any, error: BaseException) -> bool:
+    """Whether ``error`` is the end of ``session``, what ``connection.connection`` was before it.
+
+    An error of the statement leaves the session usable; an error of the session may have come
+    after a COMMIT and before its reply.
+    """
+    if session is None or not isinstance(error, OperationalError | InterfaceError):
+        return False
+    return connection.connection is not session or not connection.is_usable()
 
 
 def token_text(connection: BaseDatabaseWrapper, token: UUID) -> str:

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from flowcontrol.exceptions import DocumentError
+from flowcontrol.registry import actions
 
 FORMAT: Final = 1
 
@@ -49,6 +51,9 @@ _ROW_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "result_key": (str,),
     "children": (list,),
 }
+LONGEST: Final[Mapping[str, int]] = {"uid": 36, "action": 100, "label": 200, "result_key": 100}
+"""Characters that a row's text may have, as many as the columns of a draft hold."""
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _DOCUMENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "content_type": (str, type(None)),
     "condition": (str,),
@@ -81,13 +86,17 @@ def row(
 ) -> JSONObject:
     """One row; keyword arguments without a meaning of their own are its config.
 
+    The config is in the form that the action type has today.
+
     >>> row("if", row("log", message="late"), condition="n > 3")["children"][0]["config"]
     {'message': 'late'}
     """
+    action_type = actions.find(action)
     return {
         **ROW_DEFAULTS,
         "uid": uid,
         "action": action,
+        "schema_version": action_type.schema_version if action_type else 1,
         "config": config,
         "label": label,
         "note": note,
@@ -122,17 +131,20 @@ def _named(item: JSONObject, place: str) -> JSONObject:
     children = [
         _named(child, f"{place}.{number}") for number, child in enumerate(item["children"], 1)
     ]
-    return {**item, "uid": item["uid"] or place, "children": children}
+    # Places deep down are longer than a uid may be.
+    short = place if len(place) <= LONGEST["uid"] else hashlib.sha256(place.encode()).hexdigest()
+    return {**item, "uid": item["uid"] or short[: LONGEST["uid"]], "children": children}
 
 
 def read_document(data: Any) -> JSONObject:
-    """``data`` as a document of today's format, with what may be left out filled in.
+    """A copy of ``data`` as a document of today's format, what may be left out filled in.
 
     Raises:
         DocumentError: it is not a document; the message says where it goes wrong.
     """
-    if not isinstance(data, dict):
+    if not isinstance(data, Mapping):
         raise DocumentError("A flow document is a JSON object.")
+    data = _as_json(data)
     if data.get("format") != FORMAT:
         raise DocumentError(
             f"This document has format {data.get('format')!r}; this release reads format {FORMAT}."
@@ -149,12 +161,24 @@ def read_document(data: Any) -> JSONObject:
     if unknown := set(data) - set(document):
         raise DocumentError(f"Unknown key {min(unknown)!r} in the document.")
     seen: set[str] = set()
-    document["actions"] = (
-        [_read_row(item, f"row {number}", seen) for number, item in enumerate(data["actions"], 1)]
-        if "actions" in data
-        else []
-    )
+    document["actions"] = [
+        _read_row(item, f"row {number}", seen)
+        for number, item in enumerate(document["actions"], 1)
+    ]
     return document
+
+
+def _as_json(data: Any) -> Any:
+    """A copy made by way of JSON text: nothing shared, nothing that a database would refuse."""
+    try:
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+        text.encode()
+        copy = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(f"The document is not plain JSON: {error}") from error
+    if _NUL.search(text):
+        raise DocumentError("The document has a text with the character NUL (\\u0000) in it.")
+    return copy
 
 
 def _read_row(data: Any, where: str, seen: set[str]) -> JSONObject:
@@ -166,8 +190,13 @@ def _read_row(data: Any, where: str, seen: set[str]) -> JSONObject:
     if missing := set(_ROW_TYPES) - set(item):
         raise DocumentError(f"Key {min(missing)!r} is missing in {where}.")
     _check_types(item, _ROW_TYPES, where)
-    if not item["uid"] or len(item["uid"]) > 36:
-        raise DocumentError(f"The uid of {where} has to have 1 to 36 characters.")
+    for key, most in LONGEST.items():
+        if len(item[key]) > most:
+            raise DocumentError(f"Key {key!r} of {where} has more than {most} characters.")
+    if not item["uid"] or not item["action"]:
+        raise DocumentError(f"Key {'action' if item['uid'] else 'uid'!r} of {where} is empty.")
+    if item["schema_version"] < 1:
+        raise DocumentError(f"Key 'schema_version' of {where} is less than 1.")
     if item["uid"] in seen:
         raise DocumentError(f"The uid {item['uid']!r} of {where} is there twice.")
     seen.add(item["uid"])
@@ -188,15 +217,21 @@ def _check_types(
             raise DocumentError(f"Key {key!r} of {where} has a value of the wrong type.")
 
 
-def walk(document: Mapping[str, Any]) -> Iterator[Placed]:
-    """All rows in the order in which they are read, parents first."""
-    return _walk(document["actions"], None, 0)
+def walk(document: Mapping[str, Any], *, only_enabled: bool = False) -> Iterator[Placed]:
+    """All rows in the order in which they are read, parents first.
+
+    ``only_enabled`` leaves out what is switched off, with everything inside it.
+    """
+    return _walk(document["actions"], None, 0, only_enabled)
 
 
-def _walk(rows: Sequence[JSONObject], parent: JSONObject | None, depth: int) -> Iterator[Placed]:
+def _walk(
+    rows: Sequence[JSONObject], parent: JSONObject | None, depth: int, only_enabled: bool
+) -> Iterator[Placed]:
     for index, item in enumerate(rows):
-        yield Placed(item, parent, index, depth)
-        yield from _walk(item["children"], item, depth + 1)
+        if item["enabled"] or not only_enabled:
+            yield Placed(item, parent, index, depth)
+            yield from _walk(item["children"], item, depth + 1, only_enabled)
 
 
 def canonical(document: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Literal
 
 from django.contrib.auth import get_user_model
@@ -205,9 +206,8 @@ def duplicate_action(flow: Flow, uid: str, *, revision: int | None = None) -> Fl
     with editing(flow, revision) as draft:
         row = draft.row(uid)
         document = _with_new_uids(_read_rows(FlowAction.objects.get_tree(row))[0])
-        copy: FlowAction = FlowAction.objects.add_sibling(
-            row, "right", instance=_unsaved(document, draft.flow)
-        )
+        copy = _unsaved(document, draft.flow)
+        FlowAction.objects.add_sibling(row, "right", instance=copy)
         _write_rows(copy, document["children"], draft.flow)
         copy.refresh_from_db()
         return copy
@@ -298,7 +298,17 @@ def _takes_rows(row: FlowAction) -> bool:
 
 def draft_document(flow: Flow) -> JSONObject:
     """The draft as a document, exactly as it stands: two queries whatever its size."""
-    rows = _read_rows(FlowAction.objects.filter(flow=flow).order_by("path"))
+    return draft_documents([flow])[flow.pk]
+
+
+def draft_documents(flows: Sequence[Flow]) -> dict[int, JSONObject]:
+    """The drafts of several flows as documents, by the flow's id: one query for all their rows."""
+    rows = FlowAction.objects.filter(flow__in=flows).order_by("path")
+    drafts = {pk: _read_rows(own) for pk, own in groupby(rows, lambda row: row.flow_id)}
+    return {flow.pk: _draft(flow, drafts.get(flow.pk, [])) for flow in flows}
+
+
+def _draft(flow: Flow, rows: Sequence[JSONObject]) -> JSONObject:
     return {
         "format": FORMAT,
         "content_type": _model_name(flow),

@@ -103,6 +103,10 @@ class ClaimLost(FlowcontrolError):
     """The run is no longer this worker's to write: its lease ran out, or a person stepped in."""
 
 
+class ConnectionLost(FlowcontrolError):
+    """The database connection broke during a step: what of it was committed is not known."""
+
+
 class TransitionRefused(FlowcontrolError):
     """A run is in a status from which what was asked is not possible."""
 

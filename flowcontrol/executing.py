@@ -11,13 +11,23 @@ The story of a batch (:func:`execute_claims`):
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
-from django.db import DataError, IntegrityError, router, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    router,
+    transaction,
+)
 from django.utils import timezone
 
 from flowcontrol import programs
@@ -26,7 +36,8 @@ from flowcontrol.claiming import Claim, release, renew
 from flowcontrol.compiling import ProgramPlan
 from flowcontrol.conf import settings
 from flowcontrol.cursor import Cursor
-from flowcontrol.exceptions import AuthorError, ClaimLost, PoisonousRun
+from flowcontrol.dialect import run_connection
+from flowcontrol.exceptions import AuthorError, ClaimLost, ConnectionLost, PoisonousRun
 from flowcontrol.models import Firing, FlowRun, Status, load_objects
 from flowcontrol.program import Program
 from flowcontrol.slices import Clock, Limits, Needs, Slice
@@ -59,25 +70,77 @@ class Tally:
 
 
 class Holding:
-    """The claims of a batch that are still to be written; keeps their leases alive."""
+    """The claims of a batch that are still to be written; keeps their leases alive.
+
+    A thread with a connection of its own renews them, because the step that takes long is the one
+    that does not come round to it. It stops doing so for a step that takes longer than
+    ``FLOWCONTROL_MAX_STEP_SECONDS``: a worker that hangs must lose what it holds.
+    """
 
     def __init__(self, claims: Sequence[Claim]) -> None:
         self._claims = {claim.id: claim for claim in claims}
-        self._renewed_at = monotonic()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._step_began = monotonic()
+        self._lease = settings.LEASE_SECONDS
+        self._longest_step = settings.MAX_STEP_SECONDS
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the leases alive while the block lasts, then give back what was not written.
+
+        Inside somebody's transaction there is no thread: it could not see the rows.
+        """
+        if not run_connection().in_atomic_block:
+            self._thread = threading.Thread(target=self._renew, daemon=True, name="leases")
+            self._thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            if self._thread is not None:
+                self._thread.join()
 
     def let_go(self, claim: Claim) -> None:
-        self._claims.pop(claim.id, None)
+        with self._lock:
+            self._claims.pop(claim.id, None)
 
-    def keep(self) -> None:
-        """Renew all leases when a third of their time has passed since they were renewed."""
-        if monotonic() - self._renewed_at > settings.LEASE_SECONDS / 3:
-            renew(list(self._claims.values()))
-            self._renewed_at = monotonic()
+    def next_step(self) -> None:
+        """A step begins: it has the longest step time before it."""
+        self._step_began = monotonic()
 
     def give_back(self, now: datetime) -> None:
-        """Release what was not written, for any other worker."""
-        release(list(self._claims.values()), now)
-        self._claims.clear()
+        """Release what was not written; what cannot be released now, a sweep rescues later."""
+        with self._lock:
+            left = list(self._claims.values())
+            self._claims.clear()
+        give_back(left, now)
+
+    def _renew(self) -> None:
+        while not self._over.wait(self._lease / 3):
+            if monotonic() - self._step_began > self._longest_step:
+                continue
+            with self._lock:
+                claims = list(self._claims.values())
+            try:
+                renew(claims)
+            except DatabaseError as error:
+                logger.warning("Leases could not be renewed this time: %s", error)
+        run_connection().close()
+
+
+def give_back(claims: Sequence[Claim], now: datetime, *, suspect: bool = False) -> None:
+    """Release claims over a connection that may have broken a moment ago."""
+    if not claims:
+        return
+    connection = run_connection()
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+    try:
+        release(claims, now, suspect=suspect)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("%s run(s) are left to be rescued: %s", len(claims), error)
 
 
 def read_needs(claims: Sequence[Claim], now: datetime) -> Needs:
@@ -99,31 +162,45 @@ def read_needs(claims: Sequence[Claim], now: datetime) -> Needs:
 
 def execute_claims(claims: Sequence[Claim], clock: Clock) -> Tally:
     """Execute claimed runs until each of them has been written, lost or given back."""
-    holding = Holding(claims)
     tally = Tally(executed=len(claims))
+    holding = Holding(claims)
     try:
-        in_memory, with_effects = _step_in_memory(claims, clock)
+        in_memory, with_effects = _step_in_memory(claims, clock, tally, holding)
         _write_batch(in_memory, tally, holding)
-        for piece in with_effects:
-            _step_with_effects(piece, clock, tally, holding)
+        if with_effects:
+            with holding.kept():
+                for piece in with_effects:
+                    _step_with_effects(piece, clock, tally, holding)
     finally:
         # Only when something beyond a single run went wrong: a dead connection, a keyboard.
         holding.give_back(clock())
     return tally
 
 
-def _step_in_memory(claims: Sequence[Claim], clock: Clock) -> tuple[list[Slice], list[Slice]]:
+def _step_in_memory(
+    claims: Sequence[Claim], clock: Clock, tally: Tally, holding: Holding
+) -> tuple[list[Slice], list[Slice]]:
     """Step each run as far as it goes without effects: those to write, and those to go on."""
     needs = read_needs(claims, clock())
     to_write: list[Slice] = []
     with_effects: list[Slice] = []
     for claim in claims:
         piece = _prepare(claim, needs)
-        if piece.to_write is None and piece.guarded(piece.start) == "effect":
-            with_effects.append(piece)
+        try:
+            goes_on = piece.to_write is None and piece.guarded(piece.start) == "effect"
+        except ConnectionLost as error:
+            _lose(piece, error, clock, tally, holding)
         else:
-            to_write.append(piece)
+            (with_effects if goes_on else to_write).append(piece)
     return to_write, with_effects
+
+
+def _lose(piece: Slice, error: Exception, clock: Clock, tally: Tally, holding: Holding) -> None:
+    """Give up a run for now: it goes on from what the database holds of it."""
+    logger.warning("%s", error)
+    holding.let_go(piece.claim)
+    give_back([piece.claim], clock(), suspect=True)
+    tally.lost += 1
 
 
 def _prepare(claim: Claim, needs: Needs) -> Slice:
@@ -186,10 +263,12 @@ def _write_alone(piece: Slice) -> set[int]:
 
 def _step_with_effects(piece: Slice, clock: Clock, tally: Tally, holding: Holding) -> None:
     try:
-        piece.step_through_effects(clock, holding)
+        piece.step_through_effects(clock, holding.next_step)
     except ClaimLost as error:
         logger.info("%s", error)
         tally.lost += 1
+    except ConnectionLost as error:
+        _lose(piece, error, clock, tally, holding)
     else:
         if piece.written is not None:
             _count(piece.written, tally)

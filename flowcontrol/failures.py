@@ -22,6 +22,8 @@ from typing import Any, Final
 from flowcontrol.exceptions import AuthorError, ExpressionError, RetryLater
 
 LONGEST_TRACEBACK: Final = 20_000
+LONGEST_WAIT: Final = 366 * 24 * 3600
+"""Seconds between two tries; a moment further off may lie beyond what a date can hold."""
 
 RETRY_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -29,7 +31,7 @@ RETRY_SCHEMA: Final[Mapping[str, Any]] = {
         "attempts": {"type": "integer", "minimum": 1, "maximum": 1000},
         "wait": {"type": "number", "minimum": 0},
         "factor": {"type": "number", "minimum": 1},
-        "max_wait": {"type": "number", "minimum": 0},
+        "max_wait": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT},
         "jitter": {"type": "number", "minimum": 0, "maximum": 1},
         "errors": {"type": "array", "items": {"type": "string"}},
     },
@@ -48,15 +50,18 @@ def wait_before_retry(
         attempt: which try has just failed, from 1.
     """
     if isinstance(error, RetryLater):
-        return error.after
+        return min(error.after, timedelta(seconds=LONGEST_WAIT))
     if isinstance(error, AuthorError) or not isinstance(error, Exception) or not policy:
         return None
     if attempt >= policy.get("attempts", 3):
         return None
     if (names := policy.get("errors")) and not names_of(error).intersection(names):
         return None
-    seconds = policy.get("wait", 10) * policy.get("factor", 2) ** (attempt - 1)
-    seconds = min(seconds, policy.get("max_wait", 3600))
+    longest = min(policy.get("max_wait", 3600), LONGEST_WAIT)
+    try:
+        seconds = min(policy.get("wait", 10) * policy.get("factor", 2) ** (attempt - 1), longest)
+    except OverflowError:
+        seconds = longest
     jitter = policy.get("jitter", 0.1)
     return timedelta(seconds=seconds * (1 + random.uniform(-jitter, jitter)))
 
@@ -84,8 +89,14 @@ def describe(error: BaseException, **place: Any) -> dict[str, Any]:
 
 def message_of(error: BaseException) -> str:
     """What a person reads; an error without words is told by its name."""
-    text = str(error).strip()
-    return text if isinstance(error, AuthorError) and text else f"{type(error).__name__}: {text}"
+    name = type(error).__name__
+    try:
+        text = str(error).strip()
+    except Exception:  # noqa: BLE001 (an error that cannot even be told must not stop others)
+        text = "its message cannot be shown."
+    if isinstance(error, AuthorError) and text:
+        return text
+    return f"{name}: {text}" if text else name
 
 
 def clean(text: str) -> str:

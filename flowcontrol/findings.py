@@ -80,13 +80,14 @@ def _flow_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _row_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
+    there = _flows_that_exist(document)
     for placed in walk(document):
         item = placed.row
         if not item["enabled"]:
             continue
         if placed.depth + 2 > MAX_DEPTH:
             yield _error("depth", item, _("Blocks are nested too deep here."))
-        yield from _config_findings(item)
+        yield from _config_findings(item, there)
         if item["retry"] is not None:
             for problem in find_value_problems(RETRY_SCHEMA, item["retry"]):
                 yield _error("retry", item, f"{place(problem.path)}: {problem.message}", "retry")
@@ -100,7 +101,7 @@ def _row_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _config_findings(item: JSONObject) -> Iterator[Finding]:
+def _config_findings(item: JSONObject, flows: set[str]) -> Iterator[Finding]:
     action_type = registry.actions.find(item["action"])
     if action_type is None:
         yield _error("unknown-action", item, registry.actions.unknown(item["action"]))
@@ -123,7 +124,7 @@ def _config_findings(item: JSONObject) -> Iterator[Finding]:
         yield Finding(
             "error" if severity == "error" else "warning", "config", item["uid"], field, message
         )
-    yield from _reference_findings(item, action_type, config)
+    yield from _reference_findings(item, action_type, config, flows)
     name = config.get("var_name")
     if item["action"] == "for" and name in RESERVED_NAMES:
         message = _("“%(name)s” has a meaning of its own; choose another name.") % {"name": name}
@@ -131,17 +132,42 @@ def _config_findings(item: JSONObject) -> Iterator[Finding]:
 
 
 def _reference_findings(
-    item: JSONObject, action_type: type[BaseAction], config: Mapping[str, Any]
+    item: JSONObject, action_type: type[BaseAction], config: Mapping[str, Any], flows: set[str]
 ) -> Iterator[Finding]:
-    for field, schema in action_type.config_schema.get("properties", {}).items():
-        value = config.get(field)
-        if not isinstance(value, str) or not value or not isinstance(schema, Mapping):
-            continue
-        if schema.get("format") == "flow" and not Flow.objects.filter(slug=value).exists():
+    for field, value in _references(action_type, "flow", config):
+        if value not in flows:
             message = _("There is no flow “%(slug)s”.") % {"slug": value}
             yield _error("missing-flow", item, message, field)
-        if schema.get("format") == "trigger" and value not in registry.triggers:
+    for field, value in _references(action_type, "trigger", config):
+        if value not in registry.triggers:
             yield _error("missing-trigger", item, registry.triggers.unknown(value), field)
+
+
+def _flows_that_exist(document: Mapping[str, Any]) -> set[str]:
+    """The slugs of all flows, if any row names one: one query whatever the number of rows."""
+    named = {placed.row["action"] for placed in walk(document)}
+    schemas = (found.config_schema for name in named if (found := registry.actions.find(name)))
+    if not any(_fields(schema, "flow") for schema in schemas):
+        return set()
+    return set(Flow.objects.values_list("slug", flat=True))
+
+
+def _references(
+    action_type: type[BaseAction], kind: str, config: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """The fixed values of a config that name something of this kind, by field."""
+    for field in _fields(action_type.config_schema, kind):
+        value = config.get(field)
+        if isinstance(value, str) and value:
+            yield field, value
+
+
+def _fields(schema: Mapping[str, Any], kind: str) -> list[str]:
+    """The properties that name something of this kind."""
+    properties = schema.get("properties", {}).items()
+    return [
+        name for name, sub in properties if isinstance(sub, Mapping) and sub.get("format") == kind
+    ]
 
 
 # --- blocks ---------------------------------------------------------------------------------------

@@ -12,10 +12,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from flowcontrol.expressions import summary
+from flowcontrol.failures import clean
+
 JSONList = list[Any]
 
 LONGEST_READ = 200
-"""Characters of a value that was read; longer texts are cut in the history only."""
+"""Characters of a text that was read; longer ones are cut in the history only."""
 
 
 class StepLog:
@@ -64,19 +67,18 @@ def _compact(step: tuple[Any, ...]) -> JSONList:
     uid, phase, directive, microseconds, reads, notes = step
     compact = [uid, phase, directive, microseconds]
     if reads or notes:
-        compact.append([[name, _shown(value)] for name, value in reads or ()])
+        compact.append([[name, shown(value)] for name, value in reads or ()])
     if notes:
-        compact.append(notes)
+        compact.append([clean(note) for note in notes])
     return compact
 
 
-def _shown(value: Any) -> Any:
-    """A value that was read, as it appears in the history: scalars as they are, others short."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    text = str(value).replace("\x00", "�").encode("utf-8", "replace").decode()
+def shown(value: Any) -> Any:
+    """A value that was read, as it appears in the history: short, as JSON, without a query."""
+    told = str.__str__(value) if isinstance(value, str) else summary(value)
+    if not isinstance(told, str):
+        return told
+    text = clean(told)
     return text if len(text) <= LONGEST_READ else text[:LONGEST_READ] + "…"
 
 

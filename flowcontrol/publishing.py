@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import transaction
 
-from flowcontrol.documents import checksum, read_document
-from flowcontrol.drafting import draft_document, frozen, replace_draft
+from flowcontrol.documents import JSONObject, checksum, read_document
+from flowcontrol.drafting import draft_document, draft_documents, frozen, replace_draft
 from flowcontrol.exceptions import PublishRefused, StaleDraft
 from flowcontrol.findings import Finding, find_all
 from flowcontrol.models import Flow, FlowVersion
@@ -62,10 +63,18 @@ def load_version_into_draft(version: FlowVersion, *, revision: int | None = None
     replace_draft(version.flow, version.document, revision=revision)
 
 
-def has_unpublished_changes(flow: Flow) -> bool:
-    """Whether publishing the draft now would make a new version."""
+def has_unpublished_changes(flow: Flow, draft: JSONObject | None = None) -> bool:
+    """Whether publishing the draft now would make a new version; ``draft`` spares reading it."""
     live = flow.live_version
-    return live is None or checksum(frozen(draft_document(flow))) != live.checksum
+    if live is None:
+        return True
+    return checksum(frozen(draft_document(flow) if draft is None else draft)) != live.checksum
+
+
+def flows_with_unpublished_changes(flows: Sequence[Flow]) -> set[int]:
+    """Those of ``flows``, by id, whose drafts differ from what is live: one query for all."""
+    drafts = draft_documents(flows)
+    return {flow.pk for flow in flows if has_unpublished_changes(flow, drafts[flow.pk])}
 
 
 def _check_revision(flow: Flow, revision: int | None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from time import perf_counter_ns
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
@@ -27,6 +27,7 @@ from flowcontrol.claiming import Claim
 from flowcontrol.compiling import ProgramPlan
 from flowcontrol.conf import settings
 from flowcontrol.cursor import RESUME, RETURN, RUN, Cursor, Frame
+from flowcontrol.dialect import is_lost, run_connection
 from flowcontrol.directives import (
     NO_RESULT,
     Abort,
@@ -37,7 +38,14 @@ from flowcontrol.directives import (
     Suspend,
     SuspendAndRepeat,
 )
-from flowcontrol.exceptions import AuthorError, ClaimLost, EndlessLoop, NotJSON, StateTooBig
+from flowcontrol.exceptions import (
+    AuthorError,
+    ClaimLost,
+    ConnectionLost,
+    EndlessLoop,
+    NotJSON,
+    StateTooBig,
+)
 from flowcontrol.expressions import Scope, to_json
 from flowcontrol.failures import clean, describe, message_of, wait_before_retry
 from flowcontrol.history import StepLog, reverse_patch
@@ -64,6 +72,10 @@ _DIRECTIVE_NAMES: Final[dict[type, str]] = {
     Suspend: "suspend",
     SuspendAndRepeat: "repeat",
 }
+
+
+MOST_IN_A_GROUP: Final = 100
+"""Steps in one shared transaction: what a crash repeats, and how long rows stay locked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +137,6 @@ def in_foreign_transaction() -> bool:
         return True
 
 
-class KeepsLeases(Protocol):
-    """Whoever renews the leases of a batch while one of its runs takes its time."""
-
-    def keep(self) -> None: ...
-
-
 class _ObjectGone(Exception):
     """The object of the run was deleted."""
 
@@ -161,6 +167,7 @@ class Slice:
         "limits",
         "log",
         "obj",
+        "one_by_one",
         "plan",
         "program",
         "scope",
@@ -185,6 +192,7 @@ class Slice:
         self.steps = 0
         self.budget = needs.limits.steps
         self.abort_reason = ""
+        self.one_by_one = False
         self.to_write: WriteBack | None = None
         self.written: WriteBack | None = None
         self.obj = needs.objects.get((claim.content_type_id, claim.object_id))
@@ -365,15 +373,18 @@ class Slice:
 
     # --- effects ------------------------------------------------------------------------------
 
-    def step_through_effects(self, clock: Clock, leases: KeepsLeases) -> None:
+    def step_through_effects(self, clock: Clock, next_step: Callable[[], None]) -> None:
         """Go on from a row with effects to the end of the slice, writing as it goes.
+
+        ``next_step`` is told of each step with effects that begins.
 
         Raises:
             ClaimLost: the run is not ours any more; what was not written is dropped.
+            ConnectionLost: nobody knows what of the last step was written.
         """
         stop: Stop = "effect"
         while stop == "effect":
-            leases.keep()
+            next_step()
             self._look_at(clock)
             frame = self.cursor.frames[-1]
             node = self.program[frame.uid]
@@ -395,15 +406,50 @@ class Slice:
         self.scope.fixed["today"] = timezone.localtime(now).date()
 
     def _database_step(self, node: Node, frame: Frame) -> Stop:
-        """The step, its effects, and what it makes of the run: one commit, or nothing of it."""
+        """The step, its effects, and what it makes of the run: one commit, or nothing of it.
+
+        Steps of groupable types share the commit. When it fails, nobody knows which of them was
+        to blame: all are undone and done again one by one, and the one that fails then tells.
+        """
         saved = self._save()
 
-        def work() -> Stop:
+        def one() -> Stop:
             with transaction.atomic(using=_alias()):
                 self._reload_object()
                 return self._settle(self.step(node, frame))
 
-        return self.guarded(work, saved)
+        def group() -> Stop:
+            with transaction.atomic(using=_alias()):
+                return self._settle(self._step_through_group())
+
+        if node.payload.groupable and not self.one_by_one:
+            try:
+                return group()
+            except (ClaimLost, KeyboardInterrupt):
+                raise
+            except BaseException:  # noqa: BLE001 (told below, by the step that is to blame)
+                self._restore(saved)
+                self.one_by_one = True
+        return self.guarded(one, saved)
+
+    def _step_through_group(self) -> Directive:
+        """Steps that may share a transaction, from a database step on; the last one's answer."""
+        for _number in range(MOST_IN_A_GROUP):
+            frame = self.cursor.frames[-1]
+            node = self.program[frame.uid]
+            if node.payload.effects == "database":
+                self._reload_object()
+            directive = self.step(node, frame)
+            if self.cursor.ended or isinstance(directive, Suspend | SuspendAndRepeat):
+                break
+            following = self.program[self.cursor.uid].payload
+            if following.effects == "external" or not (
+                following.groupable or following.effects == "none"
+            ):
+                break
+            if self.budget <= 0:
+                break
+        return directive
 
     def _external_step(self, node: Node, frame: Frame, clock: Clock) -> Stop:
         """Write that the step is next, call with no transaction open, write what came of it.
@@ -439,9 +485,12 @@ class Slice:
 
         Raises:
             ClaimLost: the run is not ours any more.
+            ConnectionLost: nobody knows what of it was written.
         """
+        connection = run_connection()
+        session = connection.connection
         try:
-            if transaction.get_connection(_alias()).in_atomic_block:
+            if connection.in_atomic_block:
                 with transaction.atomic(using=_alias()):
                     return work()
             return work()
@@ -449,7 +498,9 @@ class Slice:
             raise
         except _ObjectGone:
             self._finish(Outcome.OBSOLETE, f"Its object ({self.claim.object_id}) is gone.")
-        except BaseException as error:  # noqa: BLE001 (an action's SystemExit is its run's failure)
+        except BaseException as error:  # an action's SystemExit is its run's failure, not ours
+            if is_lost(connection, session, error):
+                raise ConnectionLost(f"{message_of(error)} (run #{self.claim.id})") from error
             if saved is not None:
                 self._restore(saved)
             self.fail(error)

@@ -1,7 +1,9 @@
 """Writing back what came of claimed runs: state, position, history and waits, with proof.
 
 Each row of a batch proves its token in the join, so a run that was cancelled, rescued or paused
-in the meantime is left alone, and nothing of it enters the history.
+in the meantime is left alone, and nothing of it enters the history. It also proves where the run
+stood: a worker whose COMMIT went through but whose connection broke before the reply does not
+know, and must not write the step a second time.
 """
 
 from __future__ import annotations
@@ -95,6 +97,8 @@ _RUN_COLUMNS: Final = {
     "seq": "integer",
     "done_at": "timestamptz",
     "keep_claim": "boolean",
+    "was_seq": "integer",
+    "was_visit": "bigint",
     "content_type_id": "integer",
     "object_id": "text",
 }
@@ -172,6 +176,7 @@ def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
         "claim_token = CASE WHEN v.keep_claim THEN r.claim_token ELSE NULL END, "
         f"lease_until = CASE WHEN v.keep_claim THEN {lease_end(connection)} ELSE NULL END "
         f"FROM {source} AS v WHERE r.id = v.id AND r.claim_token = v.token "
+        "AND r.seq = v.was_seq AND r.visit = v.was_visit "
         f"RETURNING {returned(connection, 'id')}"
     )
     values = [_run_values(connection, row) for row in rows]
@@ -198,6 +203,8 @@ def _run_values(connection: BaseDatabaseWrapper, row: WriteBack) -> dict[str, An
         "seq": claim.seq + (row.event is not None),
         "done_at": moment_text(connection, row.done_at),
         "keep_claim": row.keep_claim,
+        "was_seq": claim.seq,
+        "was_visit": claim.visit,
         "content_type_id": claim.content_type_id,
         "object_id": claim.object_id,
         "state": row.state,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -29,10 +29,11 @@ def is_moment(text: str) -> bool:
 
 def is_duration(text: str) -> bool:
     """Whether the text is written as an ISO 8601 duration."""
-    if len(text) < 3 or text.lstrip("+-")[:1] != "P":
+    _, unsigned = _sign_of(text)
+    if not unsigned.startswith("P"):
         return False
     try:
-        durations.parse_duration(text.lstrip("+-"))
+        durations.parse_duration(unsigned)
     except ValueError:
         return False
     return True
@@ -66,13 +67,17 @@ def parse_duration(text: str) -> timedelta:
 
     Unlike a duration that is planned, one that is calculated may be negative: ``-PT5M``.
     """
-    sign, unsigned = ("-", text[1:]) if text.startswith("-") else ("", text.removeprefix("+"))
+    sign, unsigned = _sign_of(text)
     duration = durations.parse_duration(unsigned)
     if duration.months:
         raise ValueError(
             f'"{text}" counts in years or months, which differ in length; use add_months for those'
         )
-    return -duration.timedelta if sign else duration.timedelta
+    return -duration.timedelta if sign == "-" else duration.timedelta
+
+
+def _sign_of(text: str) -> tuple[str, str]:
+    return (text[0], text[1:]) if text.startswith(("-", "+")) else ("", text)
 
 
 def duration_text(length: timedelta) -> str:
@@ -107,15 +112,11 @@ def local(moment: datetime) -> datetime:
     return moment.astimezone(timezone.get_current_timezone())
 
 
-def as_moment(value: Any) -> date:
+def as_moment(value: str | date) -> date:
     """The ``datetime`` (with a zone) or ``date`` that a value or its ISO text stands for."""
     if isinstance(value, str):
         value = parse_moment(value)
-    if isinstance(value, datetime):
-        return aware(value)
-    if isinstance(value, date):
-        return value
-    raise TypeError("a date is needed")
+    return aware(value) if isinstance(value, datetime) else value
 
 
 def day_of(moment: date) -> date:

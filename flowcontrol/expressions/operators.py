@@ -17,6 +17,7 @@ from django.db.models.manager import BaseManager
 from django.utils.functional import Promise
 
 from flowcontrol.expressions.moments import (
+    is_duration,
     is_moment,
     parse_duration,
     parse_moment,
@@ -33,6 +34,8 @@ _TO_BE_ALIGNED: Final = (date, time, timedelta, UUID, Decimal, Promise)
 
 def equal(left: Any, right: Any) -> bool:
     """``left == right``, where dates, durations and ids equal the text that stands for them."""
+    if type(left) is str and type(right) is str:
+        return left == right or operator.eq(*_read(left, right))
     if isinstance(left, _TO_BE_ALIGNED) or isinstance(right, _TO_BE_ALIGNED):
         # An empty text is a date that nobody has filled in yet: not equal, and no mistake.
         if left == "" or right == "":
@@ -65,8 +68,8 @@ def contained(item: Any, container: Any) -> bool:
     if isinstance(container, BaseManager):
         container = container.all()
     try:
-        if isinstance(container, (list, tuple)) and isinstance(item, _TO_BE_ALIGNED):
-            return any(equal(item, other) for other in container)
+        if isinstance(container, (list, tuple)) and isinstance(item, (str, *_TO_BE_ALIGNED)):
+            return item in container or any(equal(item, other) for other in container)
         return item in container
     except TypeError:
         what = "keys" if isinstance(container, Mapping) else "a text, a list or a record"
@@ -86,9 +89,8 @@ def _ordering(symbol: str, compare: Comparison) -> Comparison:
         a, b = left, right
         if isinstance(a, _TO_BE_ALIGNED) or isinstance(b, _TO_BE_ALIGNED):
             a, b = _aligned(a, b)
-        elif isinstance(a, str) and isinstance(b, str) and is_moment(a) and is_moment(b):
-            # As text, 10:00:00.5Z would come before 10:00:00Z.
-            a, b = same_kind(parse_moment(a), parse_moment(b))
+        elif isinstance(a, str) and isinstance(b, str):
+            a, b = _read(a, b)
         if isinstance(a, bool) or isinstance(b, bool):
             raise _without_order(symbol, left, right)
         try:
@@ -112,6 +114,21 @@ def _aligned(left: Any, right: Any) -> tuple[Any, Any]:
     left, right = _converted(left, right), _converted(right, left)
     if isinstance(left, date) and isinstance(right, date):
         return same_kind(left, right)
+    return left, right
+
+
+def _read(left: str, right: str) -> tuple[Any, Any]:
+    """Two texts as what they stand for, if both are dates or both durations.
+
+    As text, 10:00:00.5Z would come before 10:00:00Z, and PT10H before PT2H.
+    """
+    try:
+        if is_moment(left) and is_moment(right):
+            return same_kind(parse_moment(left), parse_moment(right))
+        if is_duration(left) and is_duration(right):
+            return parse_duration(left), parse_duration(right)
+    except (ValueError, OverflowError):
+        pass  # the 30th of February, a month: texts like any other
     return left, right
 
 
