@@ -27,7 +27,7 @@ from flowcontrol.dialect import (
     token_text,
     unfold,
 )
-from flowcontrol.models import Flow, FlowRun
+from flowcontrol.models import EngineState, Flow, FlowRun
 
 _COLUMNS: Final = (
     "id",
@@ -73,18 +73,25 @@ class Claim:
 # --- taking ---------------------------------------------------------------------------------
 
 
-def claim_due(now: datetime, limit: int) -> list[Claim]:
+def claim_due(now: datetime, limit: int, queue: str | None = None) -> list[Claim]:
     """Claim up to ``limit`` runs that are due at ``now``, in one statement.
 
     Fair: flows that have something due share the batch, so the backlog of one does not hold up
     the others; the rows of paused flows are never looked at.
+
+    Args:
+        now: the moment by which they are due.
+        limit: the most to claim.
+        queue: only runs whose next step belongs to this queue; ``None``: whatever it is.
     """
     connection = run_connection()
     run, flow = FlowRun._meta.db_table, Flow._meta.db_table
     due = "r.status IN ('pending', 'waiting') AND r.due IS NOT NULL AND r.due <= %s"
     lock = "FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    if queue is not None:
+        due += " AND r.queue = %s"
     active = f"""
-        SELECT f.id FROM {flow} f WHERE f.paused_at IS NULL
+        SELECT f.id FROM {flow} f WHERE {_not_paused("f")}
         AND EXISTS (SELECT 1 FROM {run} r WHERE r.flow_id = f.id AND {due})
     """
     share = "(SELECT (%s + count(*) - 1) / max(count(*), 1) FROM active)"
@@ -104,11 +111,11 @@ def claim_due(now: datetime, limit: int) -> list[Claim]:
                 ORDER BY r.due, r.id LIMIT {share}
             ) LIMIT %s
         """
-    moment = moment_text(connection, now)
+    is_due = [moment_text(connection, now)] + ([] if queue is None else [queue])
     return _take(
         connection,
         f"WITH active AS MATERIALIZED ({active}), picked AS MATERIALIZED ({picked})",
-        [moment, moment, limit, limit],
+        [*is_due, *is_due, limit, limit],
         "id IN (SELECT id FROM picked)",
     )
 
@@ -122,7 +129,7 @@ def claim_run(pk: int, now: datetime) -> Claim | None:
         "",
         [],
         f"id = %s AND status IN ('pending', 'waiting') AND due <= %s AND EXISTS "
-        f"(SELECT 1 FROM {flow} f WHERE f.id = flow_id AND f.paused_at IS NULL)",
+        f"(SELECT 1 FROM {flow} f WHERE f.id = flow_id AND {_not_paused('f')})",
         [pk, moment_text(connection, now)],
     )
     return claims[0] if claims else None
@@ -135,13 +142,14 @@ def claim_suspect() -> Claim | None:
     batch as a poisonous one is rescued once and then goes on.
     """
     connection = run_connection()
-    run = FlowRun._meta.db_table
-    lock = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    run, flow = FlowRun._meta.db_table, Flow._meta.db_table
+    lock = "FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""
     claims = _take(
         connection,
         f"""WITH picked AS MATERIALIZED (
-            SELECT id FROM {run} WHERE claim_token IS NOT NULL
-            AND lease_until < {database_now(connection)} ORDER BY lease_until LIMIT 1 {lock}
+            SELECT r.id FROM {run} r JOIN {flow} f ON f.id = r.flow_id
+            WHERE r.claim_token IS NOT NULL AND r.lease_until < {database_now(connection)}
+            AND {_not_paused("f")} ORDER BY r.lease_until LIMIT 1 {lock}
         )""",
         [],
         "id IN (SELECT id FROM picked) AND claim_token IS NOT NULL "
@@ -149,6 +157,30 @@ def claim_suspect() -> Claim | None:
         rescue=True,
     )
     return claims[0] if claims else None
+
+
+def free_paused_suspects() -> int:
+    """Let go of runs whose lease ran out while they are paused with their flow; how many."""
+    connection = run_connection()
+    run, flow = FlowRun._meta.db_table, Flow._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {run} SET status = 'pending', claim_token = NULL, lease_until = NULL "
+            f"WHERE claim_token IS NOT NULL AND lease_until < {database_now(connection)} "
+            f"AND flow_id IN (SELECT f.id FROM {flow} f WHERE NOT ({_not_paused('f')}))".replace(
+                "%%", "%"
+            )
+        )
+        return int(cursor.rowcount)
+
+
+def _not_paused(flow: str) -> str:
+    """SQL for "neither this flow nor everything is paused"; ``flow`` is the table's alias."""
+    engine = EngineState._meta.db_table
+    return (
+        f"{flow}.paused_at IS NULL "
+        f"AND NOT EXISTS (SELECT 1 FROM {engine} e WHERE e.paused_at IS NOT NULL)"
+    )
 
 
 def _take(

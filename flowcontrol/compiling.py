@@ -13,10 +13,44 @@ from typing import Any
 from flowcontrol.base import BaseAction, Directive, Effects, RunHandle
 from flowcontrol.documents import JSONObject
 from flowcontrol.exceptions import AuthorError, ConfigError, ExpressionError
-from flowcontrol.expressions import Expression, compile_expression
+from flowcontrol.expressions import Expression, Scope, compile_expression, to_json
 from flowcontrol.program import Node, Program
 from flowcontrol.registry import actions
-from flowcontrol.schemas import COMPUTED, find_value_problems, is_computed, with_defaults
+from flowcontrol.schemas import (
+    MASK,
+    Problem,
+    computed_properties,
+    find_problems,
+    find_value_problems,
+    mask_secrets,
+    subschemas,
+    with_defaults,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A property whose value is computed each time the row is asked."""
+
+    name: str
+    expression: Expression
+    is_list: bool
+    """It has to be a list, so a single value becomes a list of one."""
+    is_secret: bool
+
+    def value(self, scope: Scope) -> Any:
+        """What the expression gives now, as JSON.
+
+        Raises:
+            AuthorError: it cannot be evaluated, or gives what is no JSON.
+        """
+        mark = len(scope.reads)
+        value = to_json(self.expression.evaluate(scope), where=self.name)
+        if self.is_secret:
+            scope.reads[mark:] = [(name, MASK) for name, _value in scope.reads[mark:]]
+        if self.is_list and value is not None and not isinstance(value, list):
+            return [value]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +59,7 @@ class RowPlan:
 
     label: str
     config: Mapping[str, Any]
-    computed: tuple[tuple[str, Expression], ...]
+    computed: tuple[Computed, ...]
     schema: Mapping[str, Any]
     effects: Effects
     groupable: bool
@@ -44,21 +78,23 @@ class RowPlan:
         if not self.computed:
             return self.config
         config = dict(self.config)
-        for key, expression in self.computed:
-            value = expression.evaluate(run.scope)
-            if value is None and key not in self.schema.get("required", ()):
-                config.pop(key, None)
-            else:
-                config[key] = value
+        for computed in self.computed:
+            value = computed.value(run.scope)
+            # Nothing is no value: what need not be filled in is empty then, or has its default.
+            if value is not None or computed.name in self.schema.get("required", ()):
+                config[computed.name] = value
+        if len(config) < len(self.config) + len(self.computed):
+            config = with_defaults(self.schema, config)
         if problems := find_value_problems(self.schema, config):
-            key = str(problems[0].path[0]) if problems[0].path else ""
-            source = dict(self.computed).get(key)
-            raise ConfigError(
-                f"{key}: {problems[0].message}"
-                + (f" (computed by {source.source!r}: {config.get(key)!r})" if source else ""),
-                problems,
-            )
+            raise ConfigError(self._told(problems[0], config), problems)
         return config
+
+    def _told(self, problem: Problem, config: Mapping[str, Any]) -> str:
+        for computed in self.computed:
+            if problem.path[:1] == (computed.name,):
+                value = mask_secrets(self.schema, config).get(computed.name)
+                return f"{problem} (computed by {computed.expression.source!r}: {value!r:.200})"
+        return str(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +109,7 @@ class ProgramPlan:
 
 
 class _Broken(BaseAction):
-    """Stands for a row that cannot execute; says why when a run reaches it."""
+    """Stands for a row that cannot execute; says why when a run reaches it, or comes back to it."""
 
     effects = "none"
 
@@ -82,6 +118,8 @@ class _Broken(BaseAction):
 
     def run(self, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> Directive | None:
         raise self.error
+
+    return_from_children = run
 
 
 def compile_document(document: Mapping[str, Any]) -> Program:
@@ -113,7 +151,7 @@ def _compile_block(
         action_type = actions.find(item["action"])
         follows = action_type.follows if action_type else ()
         continues = bool(follows)
-        if continues and previous not in follows:
+        if continues and previous not in follows and item["enabled"]:
             problems.append(
                 (item["uid"], f"{item['action']!r} does not follow {' or '.join(follows)}.")
             )
@@ -139,33 +177,29 @@ def _compile_block(
 
 
 def _compile_row(item: JSONObject, parent: Node | None, problems: list[tuple[str, str]]) -> Node:
+    action_type = actions.find(item["action"])
+    config: dict[str, Any] = {}
+    computed: tuple[Computed, ...] = ()
+    action: BaseAction
     try:
         action_type = actions[item["action"]]
-        config = current_config(item)
-        computed = tuple(
-            (key, compile_expression(value[COMPUTED]))
-            for key, value in config.items()
-            if is_computed(value)
-        )
-        action: BaseAction = action_type()
-        schema = action_type.config_schema
-        if not computed and (found := find_value_problems(schema, config)):
-            where = ".".join(map(str, found[0].path))
-            raise ConfigError(f"{where}: {found[0].message}", found)
+        config, computed = _read_config(item, action_type)
+        action = action_type()
     except AuthorError as error:
         problems.append((item["uid"], str(error)))
-        action, config, computed = _Broken(error), {}, ()
-        action_type, schema = _Broken, {}
-    retry = item["retry"] if item["retry"] is not None else action_type.retry
+        action = _Broken(error)
+    # A broken loop is still the loop that the rows inside it speak of.
+    shape = action_type or _Broken
+    retry = item["retry"] if item["retry"] is not None else shape.retry
     plan = RowPlan(
         label=item["label"],
-        config={key: value for key, value in config.items() if not is_computed(value)},
+        config=config,
         computed=computed,
-        schema=schema,
-        effects=action_type.effects,
-        groupable=action_type.groupable,
-        writes_json=action_type.writes_json,
-        queue=action_type.queue,
+        schema=shape.config_schema,
+        effects=action.effects,
+        groupable=action.groupable,
+        writes_json=action.writes_json,
+        queue=shape.queue,
         result_key=item["result_key"],
         retry=retry,
         on_error=item["on_error"],
@@ -176,12 +210,35 @@ def _compile_row(item: JSONObject, parent: Node | None, problems: list[tuple[str
         action=action,
         run=action.run,
         return_from_children=action.return_from_children,
-        is_loop=action_type.is_loop,
-        has_budget=action_type.has_budget,
+        is_loop=shape.is_loop,
+        has_budget=shape.has_budget,
         parent=parent,
         depth=parent.depth + 1 if parent else 0,
         payload=plan,
     )
+
+
+def _read_config(
+    item: JSONObject, action_type: type[BaseAction]
+) -> tuple[dict[str, Any], tuple[Computed, ...]]:
+    """The fixed values of a row's config, and what is to be computed.
+
+    Raises:
+        AuthorError: it does not fit the schema, as far as that can be told now.
+    """
+    schema = action_type.config_schema
+    config = current_config(item)
+    if found := find_problems(schema, config):
+        raise ConfigError(str(found[0]), found)
+    sources = computed_properties(schema, config)
+    computed = []
+    for name, source in sources.items():
+        declared = schema.get("properties", {}).get(name, {})
+        kinds = [each.get("type") for each in subschemas(schema, declared, alternatives=False)]
+        is_secret = mask_secrets(schema, {name: "x"})[name] == MASK
+        computed.append(Computed(name, compile_expression(source), "array" in kinds, is_secret))
+    fixed = {name: value for name, value in config.items() if name not in sources}
+    return fixed, tuple(computed)
 
 
 def current_config(item: Mapping[str, Any]) -> dict[str, Any]:

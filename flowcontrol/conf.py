@@ -20,7 +20,9 @@ DEFAULTS: Final[dict[str, Any]] = {
     "CLOCK": "django.utils.timezone.now",
     "CONTENT_TYPES": None,
     "DISABLE_DEFAULT_FILTERS": False,
+    "DISPATCHER": None,
     "EXPOSED_FIELDS": None,
+    "FIRING_RETENTION_DAYS": 30,
     "HISTORY": "steps",
     "HISTORY_STEPS": 100,
     "LEASE_SECONDS": 300,
@@ -42,6 +44,8 @@ class Settings:
 
     BATCH_SIZE: int
     DISABLE_DEFAULT_FILTERS: bool
+    DISPATCHER: str | None
+    FIRING_RETENTION_DAYS: float
     CONTENT_TYPES: Sequence[str] | None
     EXPOSED_FIELDS: Mapping[str, Sequence[str]] | None
     HISTORY: str

@@ -109,10 +109,14 @@ class Cursor(NamedTuple):
         try:
             frames = tuple([Frame.from_json(frame) for frame in data["frames"]])
         except (KeyError, TypeError, AttributeError) as error:
-            raise DocumentError(f"The position of this run cannot be read: {data!r:.200}") from error
+            raise DocumentError(
+                f"The position of this run cannot be read: {data!r:.200}"
+            ) from error
         ended = data.get("ended")
         if bool(frames) == bool(ended):
-            raise DocumentError(f"This position neither stands at a row nor has ended: {data!r:.200}")
+            raise DocumentError(
+                f"This position neither stands at a row nor has ended: {data!r:.200}"
+            )
         return cls(frames, ended)
 
 

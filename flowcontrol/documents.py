@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from flowcontrol.exceptions import DocumentError
-from flowcontrol.registry import actions
+from flowcontrol.registry import LONGEST_ACTION, actions
 
 FORMAT: Final = 1
 
@@ -51,7 +51,12 @@ _ROW_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "result_key": (str,),
     "children": (list,),
 }
-LONGEST: Final[Mapping[str, int]] = {"uid": 36, "action": 100, "label": 200, "result_key": 100}
+LONGEST: Final[Mapping[str, int]] = {
+    "uid": 36,
+    "action": LONGEST_ACTION,
+    "label": 200,
+    "result_key": 100,
+}
 """Characters that a row's text may have, as many as the columns of a draft hold."""
 _NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _DOCUMENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
@@ -162,8 +167,7 @@ def read_document(data: Any) -> JSONObject:
         raise DocumentError(f"Unknown key {min(unknown)!r} in the document.")
     seen: set[str] = set()
     document["actions"] = [
-        _read_row(item, f"row {number}", seen)
-        for number, item in enumerate(document["actions"], 1)
+        _read_row(item, f"row {number}", seen) for number, item in enumerate(document["actions"], 1)
     ]
     return document
 

@@ -33,9 +33,13 @@ Position = Literal["first", "last", "before", "after"]
 MAX_DEPTH: Final = 60
 """Levels of blocks. A path of 255 characters holds 63, less the root's and some to spare."""
 
-ROOT_ATTEMPTS: Final = 10
+ATTEMPTS: Final = 30
+"""How often to try again when others make flows at the same moment; one of them always gets in."""
 
 _ROW_FIELDS: Final = ("action", "config", "schema_version", "label", "note", "result_key")
+_EDITABLE: Final = frozenset(
+    {"config", "label", "note", "is_enabled", "retry", "on_error", "result_key"}
+)
 
 
 @dataclass(slots=True)
@@ -83,10 +87,28 @@ def editing(flow: Flow, revision: int | None = None) -> Iterator[Draft]:
 
 
 def create_flow(name: str, slug: str = "", **settings: Any) -> Flow:
-    """A new flow with an empty draft; ``settings`` are fields of :class:`Flow`."""
+    """A new flow with an empty draft; ``settings`` are fields of :class:`Flow`.
+
+    Raises:
+        IntegrityError: another flow has this ``slug``; without one, a free one is found.
+    """
+    return _insert_flow(Flow(**settings), name, slug)
+
+
+def _insert_flow(flow: Flow, name: str, slug: str, rows: Sequence[JSONObject] = ()) -> Flow:
+    flow.name = name
     with transaction.atomic():
-        flow = Flow.objects.create(name=name, slug=slug or free_slug(name), **settings)
-        root_of(flow)
+        for attempt in range(ATTEMPTS):
+            flow.pk, flow.slug = None, slug or free_slug(name)
+            try:
+                with transaction.atomic():
+                    flow.save(force_insert=True)
+                break
+            except IntegrityError:
+                # Free a moment ago: somebody else has just given it to a flow of this name.
+                if slug or attempt == ATTEMPTS - 1:
+                    raise
+        _write_rows(root_of(flow), rows, flow)
     return flow
 
 
@@ -102,15 +124,10 @@ def free_slug(name: str) -> str:
 
 def duplicate_flow(flow: Flow, name: str, slug: str = "") -> Flow:
     """A copy of the draft and the settings under a new name: switched off, without versions."""
-    with transaction.atomic():
-        copy = Flow.objects.get(pk=flow.pk)
-        copy.pk = None
-        copy._state.adding = True
-        copy.name, copy.slug = name, slug or free_slug(name)
-        copy.live_version, copy.active_at, copy.paused_at, copy.draft_revision = None, None, None, 1
-        copy.save()
-        _write_rows(root_of(copy), draft_document(flow)["actions"], copy)
-    return copy
+    copy = Flow.objects.get(pk=flow.pk)
+    copy._state.adding = True
+    copy.live_version, copy.active_at, copy.paused_at, copy.draft_revision = None, None, None, 1
+    return _insert_flow(copy, name, slug, draft_document(flow)["actions"])
 
 
 def root_of(flow: Flow) -> FlowAction:
@@ -119,7 +136,7 @@ def root_of(flow: Flow) -> FlowAction:
     Two flows made at the same moment compute the same next path for their roots; the database
     lets one of them in, and the other tries again.
     """
-    for _attempt in range(ROOT_ATTEMPTS):
+    for _attempt in range(ATTEMPTS):
         root: FlowAction | None = FlowAction.objects.filter(flow=flow, depth=1).first()
         if root is not None:
             return root
@@ -161,7 +178,14 @@ def add_action(
 
 
 def edit_action(flow: Flow, uid: str, *, revision: int | None = None, **changes: Any) -> FlowAction:
-    """Change fields of a row: config, label, note, retry, on_error, result_key."""
+    """Change fields of a row: config, label, note, is_enabled, retry, on_error, result_key.
+
+    Raises:
+        StaleDraft, DraftRefused
+        TypeError: a field that is not among these; where a row is, is not for editing.
+    """
+    if unknown := changes.keys() - _EDITABLE:
+        raise TypeError(f"edit_action() does not change {min(unknown)!r}.")
     with editing(flow, revision) as draft:
         row = draft.row(uid)
         if "config" in changes:
@@ -190,15 +214,8 @@ def move_action(
         DraftRefused: the target is the row itself or inside it, takes no rows, or is too deep.
     """
     with editing(flow, revision) as draft:
-        row = draft.row(uid)
         aim = draft.row(target) if target else draft.root
-        if aim.pk == row.pk or aim.path.startswith(row.path):
-            raise DraftRefused("A row cannot be moved into itself.")
-        deepest = max(FlowAction.objects.get_tree(row).values_list("depth", flat=True))
-        _check_place(aim, position, deepest - row.depth)
-        FlowAction.objects.move(row, aim, _TREEBEARD[position])
-        row.refresh_from_db()
-        return row
+        return _move(draft.row(uid), aim, position)
 
 
 def duplicate_action(flow: Flow, uid: str, *, revision: int | None = None) -> FlowAction:
@@ -228,21 +245,20 @@ def step_action(flow: Flow, uid: str, step: Step, *, revision: int | None = None
     Raises:
         DraftRefused: there is nothing in that direction.
     """
-    row = FlowAction.objects.filter(flow=flow, uid=uid, depth__gt=1).first()
-    if row is None:
-        raise DraftRefused(f'The draft of "{flow}" has no row {uid!r} (any more).')
-    before = FlowAction.objects.get_prev_sibling(row)
-    after = FlowAction.objects.get_next_sibling(row)
-    parent = FlowAction.objects.get_parent(row)
-    if step == "up" and before is not None:
-        return move_action(flow, uid, target=before.uid, position="before", revision=revision)
-    if step == "down" and after is not None:
-        return move_action(flow, uid, target=after.uid, position="after", revision=revision)
-    if step == "in" and before is not None and _takes_rows(before):
-        return move_action(flow, uid, target=before.uid, position="last", revision=revision)
-    if step == "out" and parent is not None and parent.depth > 1:
-        return move_action(flow, uid, target=parent.uid, position="after", revision=revision)
-    raise DraftRefused(_NO_WAY[step])
+    with editing(flow, revision) as draft:
+        row = draft.row(uid)
+        before = FlowAction.objects.get_prev_sibling(row)
+        after = FlowAction.objects.get_next_sibling(row)
+        parent = FlowAction.objects.get_parent(row)
+        if step == "up" and before is not None:
+            return _move(row, before, "before")
+        if step == "down" and after is not None:
+            return _move(row, after, "after")
+        if step == "in" and before is not None and _takes_rows(before):
+            return _move(row, before, "last")
+        if step == "out" and parent is not None and parent.depth > 1:
+            return _move(row, parent, "after")
+        raise DraftRefused(_NO_WAY[step])
 
 
 _NO_WAY: Final[Mapping[str, str]] = {
@@ -273,6 +289,16 @@ def _place(draft: Draft, row: FlowAction, target: str, position: Position) -> Fl
             placed = FlowAction.objects.add_child(aim, instance=row)
     placed.refresh_from_db()
     return placed
+
+
+def _move(row: FlowAction, aim: FlowAction, position: Position) -> FlowAction:
+    if aim.pk == row.pk or aim.path.startswith(row.path):
+        raise DraftRefused("A row cannot be moved into itself.")
+    deepest = max(FlowAction.objects.get_tree(row).values_list("depth", flat=True))
+    _check_place(aim, position, deepest - row.depth)
+    FlowAction.objects.move(row, aim, _TREEBEARD[position])
+    row.refresh_from_db()
+    return row
 
 
 def _check_place(aim: FlowAction, position: Position, below: int) -> None:
@@ -352,7 +378,7 @@ def content_type_named(name: str | None) -> ContentType | None:
     if not name:
         return None
     app_label, _, model = name.partition(".")
-    found = ContentType.objects.filter(app_label=app_label, model=model).first()
+    found = ContentType.objects.filter(app_label=app_label, model=model.lower()).first()
     if found is None or found.model_class() is None:
         raise DraftRefused(f"There is no object type {name!r} in this project.")
     return found

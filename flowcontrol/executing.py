@@ -88,7 +88,7 @@ class Holding:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Keep the leases alive while the block lasts, then give back what was not written.
+        """Keep the leases alive while the block lasts.
 
         Inside somebody's transaction there is no thread: it could not see the rows.
         """
@@ -143,7 +143,7 @@ def give_back(claims: Sequence[Claim], now: datetime, *, suspect: bool = False) 
         logger.warning("%s run(s) are left to be rescued: %s", len(claims), error)
 
 
-def read_needs(claims: Sequence[Claim], now: datetime) -> Needs:
+def read_needs(claims: Sequence[Claim], now: datetime, queue: str | None = None) -> Needs:
     """Programs, objects and trigger payloads for ``claims``."""
     firing_ids = {claim.firing_id for claim in claims if claim.firing_id is not None}
     payloads: dict[int | None, Any] = {}
@@ -157,20 +157,23 @@ def read_needs(claims: Sequence[Claim], now: datetime) -> Needs:
         now=now,
         today=timezone.localtime(now).date(),
         limits=Limits.from_settings(),
+        queue=queue,
     )
 
 
-def execute_claims(claims: Sequence[Claim], clock: Clock) -> Tally:
-    """Execute claimed runs until each of them has been written, lost or given back."""
+def execute_claims(claims: Sequence[Claim], clock: Clock, queue: str | None = None) -> Tally:
+    """Execute claimed runs until each of them has been written, lost or given back.
+
+    With ``queue`` a run that comes to a step of another queue is handed over to that one.
+    """
     tally = Tally(executed=len(claims))
     holding = Holding(claims)
     try:
-        in_memory, with_effects = _step_in_memory(claims, clock, tally, holding)
-        _write_batch(in_memory, tally, holding)
-        if with_effects:
-            with holding.kept():
-                for piece in with_effects:
-                    _step_with_effects(piece, clock, tally, holding)
+        with holding.kept():
+            in_memory, with_effects = _step_in_memory(claims, clock, tally, holding, queue)
+            _write_batch(in_memory, tally, holding)
+            for piece in with_effects:
+                _step_with_effects(piece, clock, tally, holding)
     finally:
         # Only when something beyond a single run went wrong: a dead connection, a keyboard.
         holding.give_back(clock())
@@ -178,10 +181,10 @@ def execute_claims(claims: Sequence[Claim], clock: Clock) -> Tally:
 
 
 def _step_in_memory(
-    claims: Sequence[Claim], clock: Clock, tally: Tally, holding: Holding
+    claims: Sequence[Claim], clock: Clock, tally: Tally, holding: Holding, queue: str | None
 ) -> tuple[list[Slice], list[Slice]]:
     """Step each run as far as it goes without effects: those to write, and those to go on."""
-    needs = read_needs(claims, clock())
+    needs = read_needs(claims, clock(), queue)
     to_write: list[Slice] = []
     with_effects: list[Slice] = []
     for claim in claims:

@@ -19,11 +19,22 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from django.db import OperationalError
+
 from flowcontrol.exceptions import AuthorError, ExpressionError, RetryLater
 
 LONGEST_TRACEBACK: Final = 20_000
 LONGEST_WAIT: Final = 366 * 24 * 3600
 """Seconds between two tries; a moment further off may lie beyond what a date can hold."""
+
+DATABASE_BUSY: Final[Mapping[str, Any]] = {
+    "attempts": 10,
+    "wait": 0.2,
+    "factor": 2,
+    "max_wait": 30,
+    "jitter": 0.5,
+}
+"""For deadlocks and locks that were not had in time: nobody's mistake, and soon over."""
 
 RETRY_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -51,6 +62,8 @@ def wait_before_retry(
     """
     if isinstance(error, RetryLater):
         return min(error.after, timedelta(seconds=LONGEST_WAIT))
+    if isinstance(error, OperationalError) and not policy:
+        policy = DATABASE_BUSY
     if isinstance(error, AuthorError) or not isinstance(error, Exception) or not policy:
         return None
     if attempt >= policy.get("attempts", 3):

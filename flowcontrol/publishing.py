@@ -103,6 +103,6 @@ def _make_live(flow: Flow, document: dict[str, Any], *, user: Any, note: str) ->
 
 
 def _refusal(flow: Flow, errors: list[Finding]) -> str:
-    told = "; ".join(finding.message for finding in errors[:3])
+    told = "; ".join(finding.message.rstrip(".") for finding in errors[:3])
     more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
     return f'"{flow}" cannot be published: {told}{more}.'

@@ -10,13 +10,14 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from django.apps import apps
 from django.db.models import Model
 
 from flowcontrol.base import BaseAction
 from flowcontrol.exceptions import ConfigError, RegistrationError, UnknownAction
+from flowcontrol.failures import RETRY_SCHEMA
 from flowcontrol.schemas import check_schema, find_value_problems
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 T = TypeVar("T")
+
+LONGEST_ACTION: Final = 100
+LONGEST_TRIGGER: Final = 200
+"""Characters of a name, as many as the columns that hold it."""
 
 
 class Registry(Generic[T]):
@@ -82,7 +87,11 @@ class Registry(Generic[T]):
         before = self._items.copy(), self._aliases.copy()
         try:
             for item in items:
-                self._items.pop(item.name, None)
+                if self._items.pop(item.name, None) is not None:
+                    # Its old names go with it; the item that replaces it says its own.
+                    self._aliases = {
+                        alias: name for alias, name in self._aliases.items() if name != item.name
+                    }
                 self.add(item.name, item, tuple(getattr(item, "aliases", ())))
             yield
         finally:
@@ -107,10 +116,16 @@ class ActionRegistry(Registry[type[BaseAction]]):
                 f'{where} does not declare what it touches: set effects to "none" (only '
                 f'run.state), "database" (this Django database) or "external" (the outside).'
             )
+        if len(name) > LONGEST_ACTION:
+            raise RegistrationError(f"{where}.name has more than {LONGEST_ACTION} characters.")
+        if item.run is BaseAction.run:
+            raise RegistrationError(f"{where} does nothing: define run().")
         try:
             check_schema(item.config_schema)
         except ValueError as error:
             raise RegistrationError(f"{where}.config_schema: {error}") from error
+        if item.retry is not None and (wrong := find_value_problems(RETRY_SCHEMA, item.retry)):
+            raise RegistrationError(f"{where}.retry: {wrong[0]}")
         super().add(name, item, aliases)
 
 
@@ -211,6 +226,10 @@ def register_trigger(
     Raises:
         RegistrationError: the name is taken, or the schema is none.
     """
+    if not name or len(name) > LONGEST_TRIGGER:
+        raise RegistrationError(
+            f"The name of a trigger has 1 to {LONGEST_TRIGGER} characters, unlike {name!r}."
+        )
     if payload_schema is not None:
         try:
             check_schema(payload_schema)
@@ -249,7 +268,8 @@ def register_trigger_as_signal_handler(
         signal.connect(fire, sender=model, weak=False, dispatch_uid=f"flowcontrol:{name}")
 
     if isinstance(sender, str):
-        apps.lazy_model_operation(connect, tuple(sender.lower().split(".")))
+        app_label, _, model_name = sender.partition(".")
+        apps.lazy_model_operation(connect, (app_label, model_name.lower()))
     else:
         connect(sender)
     return trigger

@@ -38,6 +38,7 @@ from flowcontrol.directives import (
     Suspend,
     SuspendAndRepeat,
 )
+from flowcontrol.dispatching import announce_due
 from flowcontrol.exceptions import (
     AuthorError,
     ClaimLost,
@@ -109,6 +110,8 @@ class Needs:
     now: datetime
     today: date
     limits: Limits
+    queue: str | None = None
+    """The queue this worker serves; ``None``: all of them."""
 
     def program_for(self, claim: Claim) -> Program:
         """The program of a claimed run.
@@ -170,6 +173,7 @@ class Slice:
         "one_by_one",
         "plan",
         "program",
+        "queue",
         "scope",
         "state",
         "steps",
@@ -187,6 +191,7 @@ class Slice:
         self._base = claim.state
         self._config: Mapping[str, Any] = {}
         self.limits = needs.limits
+        self.queue = needs.queue
         self.visit = claim.visit
         self.log = StepLog(self.limits.kept_steps)
         self.steps = 0
@@ -241,6 +246,9 @@ class Slice:
                 self._yield()
                 return "to write"
             if node.payload.effects != "none" and frame.phase != RESUME:
+                if self.queue is not None and node.payload.queue != self.queue:
+                    self._yield(node.payload.queue)
+                    return "to write"
                 return "effect"
             directive = self.step(node, frame)
             if isinstance(directive, Suspend | SuspendAndRepeat):
@@ -599,11 +607,13 @@ class Slice:
             row.event = NewEvent(kind, steps=self.log.to_json() or None, undo=undo, **event)
         return row
 
-    def _yield(self) -> None:
-        """Give the run back with its progress, due at once."""
+    def _yield(self, queue: str = "") -> None:
+        """Give the run back with its progress, due at once, for a worker of ``queue``."""
         self.cursor = self.cursor.parked()
         self.to_write = self._row(Status.PENDING, EventKind.STEPS if self.log.count else None)
         self.to_write.due = self.handle.now
+        self.to_write.queue = queue
+        announce_due(queue)
 
     def _park(self, directive: Suspend | SuspendAndRepeat) -> None:
         until, event = directive.until, directive.for_event

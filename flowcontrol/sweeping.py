@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from time import monotonic
 
-from flowcontrol.claiming import claim_due, claim_run, claim_suspect
+from flowcontrol.claiming import claim_due, claim_run, claim_suspect, free_paused_suspects
 from flowcontrol.conf import settings
 from flowcontrol.executing import Tally, execute_claims
+from flowcontrol.models import EngineState
 from flowcontrol.slices import Clock
 from flowcontrol.starting import promote_queued
 
@@ -26,6 +27,7 @@ def sweep(
     max_runs: int | None = None,
     max_seconds: float | None = None,
     batch_size: int | None = None,
+    queue: str | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Tally:
     """Do everything that is to be done now, within bounds.
@@ -36,6 +38,8 @@ def sweep(
         max_runs: claim no more batches after so many runs.
         max_seconds: nor after so many seconds.
         batch_size: runs per claim.
+        queue: only runs whose next step belongs to this queue, and hand over those that come to
+            a step of another one; ``None``: execute every step, whatever its queue.
         stop: asked between batches; true ends the sweep.
     """
     max_runs = settings.SWEEP_RUNS if max_runs is None else max_runs
@@ -47,6 +51,7 @@ def sweep(
     def may_go_on() -> bool:
         return not stop() and tally.executed < max_runs and monotonic() < ends_at
 
+    free_paused_suspects()
     while may_go_on() and (suspect := claim_suspect()) is not None:
         tally.rescued += 1
         tally.add(execute_claims([suspect], clock))
@@ -54,10 +59,25 @@ def sweep(
         matched = match_firings(clock(), batch_size)
         tally.matched += matched
         tally.promoted += promote_queued(clock())
-        claims = claim_due(clock(), min(batch_size, max_runs - tally.executed))
+        claims = claim_due(clock(), min(batch_size, max_runs - tally.executed), queue)
         if not claims and not matched:
             break
-        tally.add(execute_claims(claims, clock))
+        tally.add(execute_claims(claims, clock, queue))
+    EngineState.objects.note_sweep(clock())
+    return tally
+
+
+def execute_due(
+    clock: Clock, *, max_runs: int, batch_size: int | None = None, queue: str | None = None
+) -> Tally:
+    """Claim and execute what is due and nothing else, up to ``max_runs`` runs."""
+    tally = Tally()
+    batch_size = batch_size or settings.BATCH_SIZE
+    while tally.executed < max_runs:
+        claims = claim_due(clock(), min(batch_size, max_runs - tally.executed), queue)
+        if not claims:
+            break
+        tally.add(execute_claims(claims, clock, queue))
     return tally
 
 

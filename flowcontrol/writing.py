@@ -70,6 +70,7 @@ class WriteBack:
     due: datetime | None = None
     outcome: str = ""
     reason: str = ""
+    queue: str = ""
     attempts: int = 0
     rescues: int = 0
     wakeup: Any = None
@@ -90,6 +91,7 @@ _RUN_COLUMNS: Final = {
     "state": "jsonb",
     "cursor": "jsonb",
     "action_uid": "text",
+    "queue": "text",
     "wakeup": "jsonb",
     "attempts": "integer",
     "rescues": "integer",
@@ -170,6 +172,7 @@ def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
     sql = (
         f"UPDATE {FlowRun._meta.db_table} AS r SET status = v.status, outcome = v.outcome, "
         "reason = v.reason, due = v.due, cursor = v.cursor, action_uid = v.action_uid, "
+        "queue = v.queue, "
         "state = CASE WHEN v.has_state THEN v.state ELSE r.state END, wakeup = v.wakeup, "
         "attempts = v.attempts, rescues = v.rescues, visit = v.visit, seq = v.seq, "
         "done_at = v.done_at, content_type_id = v.content_type_id, object_id = v.object_id, "
@@ -197,6 +200,7 @@ def _run_values(connection: BaseDatabaseWrapper, row: WriteBack) -> dict[str, An
         "has_state": row.state is not None,
         "cursor": row.cursor,
         "action_uid": row.action_uid,
+        "queue": row.queue,
         "attempts": row.attempts,
         "rescues": row.rescues,
         "visit": row.visit,

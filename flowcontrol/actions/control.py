@@ -178,7 +178,8 @@ class For(ControlAction):
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
-        start, end, step = config.get("start", 0), config["end"], config.get("step", 1)
+        # JSON Schema takes 3.0 for an integer, and computed values often are such.
+        start, end, step = int(config["start"]), int(config["end"]), int(config["step"])
         if step == 0:
             raise ConfigError("For cannot count in steps of 0.")
         rounds = range(start, end, step)

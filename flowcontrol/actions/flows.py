@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.actions.state import check_expressions, evaluated
+from flowcontrol.actions.state import check_values, evaluated
 from flowcontrol.actions.waiting import moment_after
 from flowcontrol.actions.wording import shown
 from flowcontrol.base import BaseAction, Continue, Directive, Effects, RunHandle
@@ -105,6 +105,4 @@ class StartFlow(BaseAction):
 
     @classmethod
     def check_config(cls, config: Config) -> list[tuple[str, str, str]]:
-        if config.get("evaluate"):
-            return check_expressions(config.get("state"), "state")
-        return []
+        return check_values(config)

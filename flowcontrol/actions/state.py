@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.actions.wording import shown
 from flowcontrol.base import BaseAction, Directive, Effects, FlowDirective, RunHandle
 from flowcontrol.exceptions import ExpressionSyntaxError
 from flowcontrol.expressions import compile_expression, to_json
 from flowcontrol.registry import register_action
+from flowcontrol.schemas import is_computed
 
 Config = Mapping[str, Any]
 
@@ -42,6 +44,17 @@ def check_expressions(value: Any, field: str) -> list[tuple[str, str, str]]:
     if isinstance(value, list):
         return [found for inner in value for found in check_expressions(inner, field)]
     return []
+
+
+def check_values(config: Config) -> list[tuple[str, str, str]]:
+    """What is wrong with the values of a row that sets some, beside what its schema says."""
+    state = config.get("state")
+    if not config.get("evaluate"):
+        return []
+    if is_computed(state):
+        # Texts in what was computed come from outside; nobody wrote them as expressions.
+        return [("error", "evaluate", _now("Computed values are not evaluated a second time."))]
+    return check_expressions(state, "state")
 
 
 class _StateAction(BaseAction):
@@ -77,9 +90,7 @@ class _StateAction(BaseAction):
 
     @classmethod
     def check_config(cls, config: Config) -> list[tuple[str, str, str]]:
-        if config.get("evaluate"):
-            return check_expressions(config.get("state"), "state")
-        return []
+        return check_values(config)
 
 
 @register_action
@@ -97,9 +108,9 @@ class SetState(_StateAction):
         return FlowDirective.CONTINUE
 
     def sentence(self, config: Config) -> str:
-        return _now("Set state to %(names)s") % {
-            "names": ", ".join(config.get("state", {})) or "{}"
-        }
+        state = config.get("state", {})
+        names = shown(state) if is_computed(state) else ", ".join(state)
+        return _now("Set state to %(names)s") % {"names": names or "{}"}
 
 
 @register_action
@@ -116,6 +127,8 @@ class UpdateState(_StateAction):
 
     def sentence(self, config: Config) -> str:
         state = config.get("state", {})
+        if is_computed(state):
+            return _now("Set %(values)s") % {"values": shown(state)}
         sign = "=" if config.get("evaluate") else ":"
         told = ", ".join(f"{key} {sign} {value}" for key, value in list(state.items())[:3])
         return _now("Set %(values)s") % {"values": told + (", …" if len(state) > 3 else "")}

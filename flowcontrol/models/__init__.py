@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcontrol.models.engine import EngineState
 from flowcontrol.models.flows import Flow, FlowAction, FlowVersion, WhenFull, new_uid
 from flowcontrol.models.lifecycle import (
     ALLOWED_FROM,
@@ -27,6 +28,7 @@ __all__ = [
     "CLAIMABLE",
     "HOLDS_A_SLOT",
     "OPEN",
+    "EngineState",
     "EventKind",
     "Firing",
     "Flow",

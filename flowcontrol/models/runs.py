@@ -102,6 +102,7 @@ class FlowRun(models.Model):
     cursor = models.JSONField(_("position"), default=dict, blank=True)
     action_uid = models.CharField(_("stands at"), max_length=36, blank=True)
     due = models.DateTimeField(_("due"), null=True, blank=True)
+    queue = models.CharField(_("queue"), max_length=50, blank=True, editable=False)
     wakeup = models.JSONField(_("woken by"), null=True, blank=True)
     claim_token = models.UUIDField(_("claim"), null=True, blank=True, editable=False)
     lease_until = models.DateTimeField(_("claimed until"), null=True, blank=True, editable=False)
