@@ -10,6 +10,7 @@ from django.db import router, transaction
 from django.dispatch import Signal
 
 from flowcontrol import signals
+from flowcontrol.dispatching import announce_due
 from flowcontrol.models import FlowRun, Status
 from flowcontrol.writing import WriteBack
 
@@ -24,6 +25,8 @@ def announce(rows: Iterable[WriteBack]) -> None:
                 tell(signals.flowrun_failed, row.claim.id, reason=row.reason)
             case Status.WAITING:
                 tell(signals.flowrun_parked, row.claim.id)
+            case Status.PENDING:
+                announce_due(row.queue)
 
 
 def tell(signal: Signal, run_id: int, **told: Any) -> None:

@@ -167,9 +167,8 @@ def free_paused_suspects() -> int:
         cursor.execute(
             f"UPDATE {run} SET status = 'pending', claim_token = NULL, lease_until = NULL "
             f"WHERE claim_token IS NOT NULL AND lease_until < {database_now(connection)} "
-            f"AND flow_id IN (SELECT f.id FROM {flow} f WHERE NOT ({_not_paused('f')}))".replace(
-                "%%", "%"
-            )
+            f"AND flow_id IN (SELECT f.id FROM {flow} f WHERE NOT ({_not_paused('f')}))",
+            [],  # with parameters, if none, both databases read "%%" alike
         )
         return int(cursor.rowcount)
 

@@ -10,7 +10,6 @@ import logging
 from functools import partial
 from typing import Protocol
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils.module_loading import import_string
 
@@ -33,18 +32,14 @@ def announce_due(queue: str = "") -> None:
     if path is None:
         return
     connection = run_connection()
-    hook = partial(_tell, path, queue)
-    for entry in connection.run_on_commit:
-        if getattr(entry[1], "args", None) == hook.args:
-            return  # this transaction tells it already
-    transaction.on_commit(hook, using=connection.alias, robust=True)
+    told = {getattr(entry[1], "args", None) for entry in connection.run_on_commit}
+    if (path, queue) not in told:
+        transaction.on_commit(partial(_tell, path, queue), using=connection.alias, robust=True)
 
 
 def _tell(path: str, queue: str) -> None:
-    dispatcher = import_string(path)
-    if not callable(dispatcher):
-        raise ImproperlyConfigured(f"FLOWCONTROL_DISPATCHER names {path!r}, which is no class.")
     try:
-        dispatcher().runs_are_due(queue)
+        dispatcher: Dispatcher = import_string(path)()
+        dispatcher.runs_are_due(queue)
     except Exception:
         logger.exception("The dispatcher failed; the next sweep finds what is due.")

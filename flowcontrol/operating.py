@@ -22,6 +22,7 @@ from flowcontrol.exceptions import TransitionRefused
 from flowcontrol.expressions import to_json
 from flowcontrol.history import reverse_patch
 from flowcontrol.models import (
+    EngineState,
     EventKind,
     Flow,
     FlowRun,
@@ -271,6 +272,16 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
             **changes,
         )
     )
+
+
+def pause_everything(now: datetime | None = None) -> None:
+    """Execute nothing until :func:`resume_everything`; runs can still be started."""
+    EngineState.objects.update_or_create(pk=1, defaults={"paused_at": now or settings.CLOCK()})
+
+
+def resume_everything() -> None:
+    """Execute again; flows and runs that are paused for themselves stay so."""
+    EngineState.objects.filter(pk=1).update(paused_at=None)
 
 
 def wake_flowrun(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.db import models, transaction
+from django.db import models
 
 from flowcontrol.conf import settings
 from flowcontrol.models import EventKind, Firing, Flow, FlowRun, RunEvent, Status
@@ -28,7 +28,8 @@ class Pruned:
 def prune(now: datetime, *, touched_too: bool = False, batch: int = BATCH) -> Pruned:
     """Delete runs that are done for longer than their flow keeps them, and old firings.
 
-    Runs that failed on the way or that a person touched are kept, unless ``touched_too``.
+    Runs that failed on the way or that a person touched are kept, unless ``touched_too``. Each
+    batch is a transaction of its own.
     """
     pruned = Pruned()
     for flow in Flow.objects.filter(retention__isnull=False).order_by("pk"):
@@ -40,32 +41,29 @@ def prune(now: datetime, *, touched_too: bool = False, batch: int = BATCH) -> Pr
 
 def _prune_runs(flow: Flow, before: datetime, touched_too: bool, batch: int) -> int:
     touched = RunEvent.objects.filter(run=models.OuterRef("pk"), kind__in=WORTH_KEEPING)
+    done = FlowRun.objects.filter(flow=flow, status=Status.DONE, done_at__lt=before)
     deleted = 0
-    after = (datetime.min.replace(tzinfo=before.tzinfo), 0)
+    last = datetime(1, 1, 1, tzinfo=UTC), 0
     while True:
-        # Paged by key: those that are kept are passed over once, not in every batch.
+        # Paged by key: runs that are kept are passed over once, not in every batch.
         page = list(
-            FlowRun.objects.filter(flow=flow, status=Status.DONE, done_at__lt=before)
-            .filter(models.Q(done_at__gt=after[0]) | models.Q(done_at=after[0], pk__gt=after[1]))
+            done.filter(models.Q(done_at__gt=last[0]) | models.Q(done_at=last[0], pk__gt=last[1]))
             .annotate(touched=models.Exists(touched))
             .order_by("done_at", "pk")
             .values_list("done_at", "pk", "touched")[:batch]
         )
         if not page:
             return deleted
-        after = page[-1][0], page[-1][1]
+        last = page[-1][0] or last[0], page[-1][1]
         pks = [pk for _done_at, pk, is_touched in page if touched_too or not is_touched]
-        with transaction.atomic():
-            FlowRun.objects.filter(pk__in=pks).delete()
+        FlowRun.objects.filter(pk__in=pks).delete()
         deleted += len(pks)
 
 
 def _prune_firings(before: datetime, batch: int) -> int:
+    old = Firing.objects.filter(matched_at__lt=before).order_by("pk")
     deleted = 0
-    while True:
-        old = Firing.objects.filter(matched_at__lt=before).order_by("pk")
-        pks = list(old.values_list("pk", flat=True)[:batch])
-        if not pks:
-            return deleted
+    while pks := list(old.values_list("pk", flat=True)[:batch]):
         Firing.objects.filter(pk__in=pks).delete()
         deleted += len(pks)
+    return deleted

@@ -14,6 +14,7 @@ from django.db import models, transaction
 
 from flowcontrol import signals
 from flowcontrol.announcing import tell
+from flowcontrol.dispatching import announce_due
 from flowcontrol.models import EventKind, FlowRun, Outcome, RunEvent, RunWait, Status
 from flowcontrol.models.runs import FlowRunQuerySet
 
@@ -92,4 +93,5 @@ def wake(
         if woken:
             RunWait.objects.filter(run_id=run_pk).delete()
             record(run_pk, EventKind.WOKEN, now, user=user, reason=reason, detail=wakeup)
+            announce_due()
     return bool(woken)

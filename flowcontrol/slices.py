@@ -38,7 +38,6 @@ from flowcontrol.directives import (
     Suspend,
     SuspendAndRepeat,
 )
-from flowcontrol.dispatching import announce_due
 from flowcontrol.exceptions import (
     AuthorError,
     ClaimLost,
@@ -613,7 +612,6 @@ class Slice:
         self.to_write = self._row(Status.PENDING, EventKind.STEPS if self.log.count else None)
         self.to_write.due = self.handle.now
         self.to_write.queue = queue
-        announce_due(queue)
 
     def _park(self, directive: Suspend | SuspendAndRepeat) -> None:
         until, event = directive.until, directive.for_event

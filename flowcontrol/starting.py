@@ -16,6 +16,7 @@ from django.db import IntegrityError, models, transaction
 from flowcontrol import signals
 from flowcontrol.announcing import tell
 from flowcontrol.conf import settings
+from flowcontrol.dispatching import announce_due
 from flowcontrol.exceptions import NotJSON, StartRefused
 from flowcontrol.expressions import to_json
 from flowcontrol.models import (
@@ -102,6 +103,8 @@ def create_flowrun(
     if run.outcome == Outcome.REFUSED:
         raise StartRefused(run.reason, run)
     tell(signals.flowrun_started, run.pk)
+    if run.status == Status.PENDING and run.due is not None and run.due <= now:
+        announce_due()
     return run
 
 

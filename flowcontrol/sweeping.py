@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from time import monotonic
 
+from django.db.models import Count
+
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect, free_paused_suspects
 from flowcontrol.conf import settings
 from flowcontrol.executing import Tally, execute_claims
-from flowcontrol.models import EngineState
+from flowcontrol.models import EngineState, FlowRun
 from flowcontrol.slices import Clock
 from flowcontrol.starting import promote_queued
 
@@ -67,18 +69,25 @@ def sweep(
     return tally
 
 
-def execute_due(
-    clock: Clock, *, max_runs: int, batch_size: int | None = None, queue: str | None = None
-) -> Tally:
-    """Claim and execute what is due and nothing else, up to ``max_runs`` runs."""
-    tally = Tally()
-    batch_size = batch_size or settings.BATCH_SIZE
-    while tally.executed < max_runs:
-        claims = claim_due(clock(), min(batch_size, max_runs - tally.executed), queue)
-        if not claims:
-            break
-        tally.add(execute_claims(claims, clock, queue))
-    return tally
+def prepare(clock: Clock, match_firings: MatchFirings) -> dict[str, int]:
+    """The part of a sweep that is not execution; how many runs are due then, by queue.
+
+    For set-ups where one process looks after everything and others execute.
+    """
+    free_paused_suspects()
+    while (suspect := claim_suspect()) is not None:
+        execute_claims([suspect], clock)
+    while match_firings(clock(), settings.BATCH_SIZE):
+        pass
+    promote_queued(clock())
+    EngineState.objects.note_sweep(clock())
+    due = FlowRun.objects.due(clock()).filter(flow__paused_at__isnull=True).order_by()
+    return dict(due.values_list("queue").annotate(number=Count("pk")))
+
+
+def execute_due(clock: Clock, queue: str) -> Tally:
+    """Claim one batch of what is due for ``queue``, execute it, and nothing else."""
+    return execute_claims(claim_due(clock(), settings.BATCH_SIZE, queue), clock, queue)
 
 
 def execute_runs(run_ids: Iterable[int], clock: Clock) -> Tally:

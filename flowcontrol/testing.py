@@ -212,16 +212,18 @@ def rehearse(
     piece = Slice(claim, needs, program, program.start())
     result = Rehearsal()
     while not piece.cursor.ended and piece.steps < max_steps:
-        frame = piece.cursor.frames[-1]
+        frame, notes = piece.cursor.frames[-1], piece.handle.notes
         result.trace.append(names[frame.uid])
         directive = piece.step(program[frame.uid], frame)
+        result.logs += notes
         if isinstance(directive, Suspend | SuspendAndRepeat):
             result.waited.append(directive.until)
             piece.cursor = piece.cursor.parked()
-            piece.handle.now = piece.scope.fixed["now"] = directive.until or piece.handle.now
+            now = max(piece.handle.now, directive.until or piece.handle.now)
+            piece.handle.now = piece.scope.fixed["now"] = now
+            piece.scope.fixed["today"] = timezone.localtime(now).date()
     result.state = piece.state
     result.outcome = piece.cursor.ended or "unfinished"
-    result.logs = [note for step in piece.log.to_json() for note in (step[5:] or [[]])[0]]
     return result
 
 
@@ -241,9 +243,13 @@ def make_flow(
     content_type: str | None = None,
     condition: str = "",
     state_schema: Mapping[str, Any] | None = None,
+    identity: Any = None,
     **settings: Any,
 ) -> Flow:
-    """A flow of these rows, published and switched on; ``settings`` are fields of ``Flow``."""
+    """A flow of these rows, published and switched on; ``settings`` are fields of ``Flow``.
+
+    ``identity`` is the user whose rights its actions on objects need.
+    """
     if active:
         settings.setdefault("active_at", datetime(2000, 1, 1, tzinfo=UTC))
     flow = create_flow(name, slug, **settings)
@@ -252,6 +258,7 @@ def make_flow(
         content_type=content_type,
         condition=condition,
         state_schema=dict(state_schema) if state_schema else None,
+        identity=identity.get_username() if identity else None,
     )
     replace_draft(flow, document)
     publish(flow)

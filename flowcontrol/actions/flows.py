@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
+from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.actions.state import check_values, evaluated
-from flowcontrol.actions.waiting import moment_after
+from flowcontrol.actions.waiting import as_moment, moment_after
 from flowcontrol.actions.wording import shown
 from flowcontrol.base import BaseAction, Continue, Directive, Effects, RunHandle
 from flowcontrol.durations import parse_duration
@@ -62,16 +64,13 @@ class StartFlow(BaseAction):
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
-        delay = config.get("delay")
         try:
             started = create_flowrun(
                 config["flow"],
                 obj if config.get("pass_object", True) else None,
                 state=self._start_state(run, config),
                 user=run.user,
-                continue_after=(
-                    moment_after(run.now, duration=parse_duration(delay)) if delay else None
-                ),
+                continue_after=self._start_at(run, config),
                 parent_run=FlowRun.objects.only("pk", "depth", "flow_id").get(pk=run.pk),
                 now=run.now,
             )
@@ -80,6 +79,12 @@ class StartFlow(BaseAction):
             return Continue(None)
         run.log(_now("Started %(run)s") % {"run": started})
         return Continue(started.pk)
+
+    def _start_at(self, run: RunHandle, config: Config) -> datetime | None:
+        if not config.get("delay"):
+            return None
+        here = as_moment(run.now, timezone.get_default_timezone())
+        return moment_after(here, duration=parse_duration(config["delay"]))
 
     def _start_state(self, run: RunHandle, config: Config) -> dict[str, Any]:
         match config.get("pass_state", "none"):

@@ -14,7 +14,15 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.actions.wording import shown
-from flowcontrol.base import BaseAction, Directive, Effects, FlowDirective, RunHandle, Suspend
+from flowcontrol.base import (
+    Abort,
+    BaseAction,
+    Directive,
+    Effects,
+    FlowDirective,
+    RunHandle,
+    Suspend,
+)
 from flowcontrol.durations import Duration, parse_duration
 from flowcontrol.exceptions import ConfigError
 from flowcontrol.registry import register_action
@@ -53,29 +61,34 @@ def moment_after(
 
     Returns:
         The moment, in UTC.
+
+    Raises:
+        ConfigError: it lies beyond the calendar, which ends with the year 9999.
     """
-    zone = base.tzinfo
-    assert zone is not None
-    duration = duration or Duration()
+    try:
+        moment = _moved(base, duration or Duration(), months)
+        return moment if at is None and weekday is None else _next(moment, base, weekday, at)
+    except (OverflowError, ValueError) as error:
+        raise ConfigError(f"Counted from {base:%Y-%m-%d} it lies beyond the calendar.") from error
+
+
+def _moved(base: datetime, duration: Duration, months: int) -> datetime:
     wall = base.replace(tzinfo=None) + relativedelta(months=months + duration.months)
     wall += timedelta(days=duration.days)
-    moment = _on_the_clock(wall, zone, fold=base.fold)
-    moment = (moment.astimezone(UTC) + duration.time).astimezone(zone)
-    if at is None and weekday is None:
-        return moment.astimezone(UTC)
-    day = moment.date()
+    if wall != base.replace(tzinfo=None):
+        base = wall.replace(tzinfo=base.tzinfo, fold=0)
+    return base.astimezone(UTC) + duration.time
+
+
+def _next(moment: datetime, base: datetime, weekday: int | None, at: time | None) -> datetime:
+    day = moment.astimezone(base.tzinfo).date()
     if at is None:
         at, day = time(0), day + timedelta(days=1)
-    for days in range(9):
-        candidate = _on_the_clock(datetime.combine(day + timedelta(days=days), at), zone)
-        fits = weekday is None or (day + timedelta(days=days)).weekday() == weekday
-        if fits and candidate.astimezone(UTC) >= moment.astimezone(UTC):
-            return candidate.astimezone(UTC)
-    raise AssertionError("Every weekday comes within nine days.")
-
-
-def _on_the_clock(wall: datetime, zone: tzinfo, fold: int = 0) -> datetime:
-    return wall.replace(tzinfo=zone, fold=fold)
+    while True:
+        candidate = datetime.combine(day, at, tzinfo=base.tzinfo).astimezone(UTC)
+        if candidate >= moment and weekday in (None, day.weekday()):
+            return candidate
+        day += timedelta(days=1)
 
 
 def as_moment(value: Any, zone: tzinfo) -> datetime:
@@ -95,7 +108,10 @@ def as_moment(value: Any, zone: tzinfo) -> datetime:
     if isinstance(value, datetime):
         if timezone.is_naive(value):
             return value.replace(tzinfo=zone)
-        return value.astimezone(zone)
+        try:
+            return value.astimezone(zone)
+        except OverflowError:
+            raise ConfigError(f"The base date {value.isoformat()} is out of range.") from None
     if isinstance(value, date):
         return datetime.combine(value, time(0), tzinfo=zone)
     raise ConfigError(
@@ -148,11 +164,7 @@ class Delay(BaseAction):
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
-        zone = (
-            ZoneInfo(config["time_zone"])
-            if config.get("time_zone")
-            else timezone.get_default_timezone()
-        )
+        zone = self.zone(config)
         base = run.evaluate(config["base"]) if config.get("base") else run.now
         moment = moment_after(
             as_moment(base, zone),
@@ -169,8 +181,15 @@ class Delay(BaseAction):
             case "break":
                 return FlowDirective.BREAK
             case "abort":
-                return FlowDirective.ABORT
+                told = f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
+                return Abort(_now("%(moment)s was past already.") % {"moment": told})
         return FlowDirective.CONTINUE
+
+    @staticmethod
+    def zone(config: Config) -> tzinfo:
+        if config.get("time_zone"):
+            return ZoneInfo(config["time_zone"])
+        return timezone.get_default_timezone()
 
     def sentence(self, config: Config) -> str:
         parts = []

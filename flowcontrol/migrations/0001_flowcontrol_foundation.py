@@ -7,312 +7,877 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('contenttypes', '0002_remove_content_type_name'),
+        ("contenttypes", "0002_remove_content_type_name"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='EngineState',
+            name="EngineState",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('paused_at', models.DateTimeField(blank=True, null=True, verbose_name='paused since')),
-                ('swept_at', models.DateTimeField(blank=True, null=True, verbose_name='last sweep')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "paused_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="paused since"),
+                ),
+                (
+                    "swept_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last sweep"),
+                ),
             ],
             options={
-                'verbose_name': 'engine',
-                'verbose_name_plural': 'engine',
-                'default_permissions': (),
+                "verbose_name": "engine",
+                "verbose_name_plural": "engine",
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
-            name='Firing',
+            name="Firing",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, verbose_name='trigger')),
-                ('object_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='object')),
-                ('payload', models.JSONField(blank=True, default=dict, verbose_name='payload')),
-                ('state', models.JSONField(blank=True, null=True, verbose_name='start state')),
-                ('at', models.DateTimeField(verbose_name='at')),
-                ('results', models.JSONField(blank=True, default=list, verbose_name='results')),
-                ('matched_at', models.DateTimeField(blank=True, null=True, verbose_name='matched')),
-                ('content_type', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='contenttypes.contenttype', verbose_name='object type')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=200, verbose_name="trigger")),
+                (
+                    "object_id",
+                    models.CharField(blank=True, max_length=255, null=True, verbose_name="object"),
+                ),
+                ("payload", models.JSONField(blank=True, default=dict, verbose_name="payload")),
+                ("state", models.JSONField(blank=True, null=True, verbose_name="start state")),
+                ("at", models.DateTimeField(verbose_name="at")),
+                ("results", models.JSONField(blank=True, default=list, verbose_name="results")),
+                ("matched_at", models.DateTimeField(blank=True, null=True, verbose_name="matched")),
+                (
+                    "content_type",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="contenttypes.contenttype",
+                        verbose_name="object type",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'firing',
-                'verbose_name_plural': 'firings',
-                'ordering': ('-pk',),
-                'default_permissions': ('view', 'delete'),
+                "verbose_name": "firing",
+                "verbose_name_plural": "firings",
+                "ordering": ("-pk",),
+                "default_permissions": ("view", "delete"),
             },
         ),
         migrations.CreateModel(
-            name='Flow',
+            name="Flow",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, verbose_name='name')),
-                ('slug', models.SlugField(help_text='Names the flow in code, files and addresses.', max_length=100, unique=True, verbose_name='short name')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
-                ('draft_revision', models.PositiveIntegerField(default=1, editable=False, verbose_name='draft revision')),
-                ('active_at', models.DateTimeField(blank=True, help_text='Runs can be started from this moment on. Empty: the flow is off.', null=True, verbose_name='active since')),
-                ('paused_at', models.DateTimeField(blank=True, help_text='While paused, runs can be started but none is executed.', null=True, verbose_name='paused since')),
-                ('condition', models.TextField(blank=True, help_text='Checked whenever a run goes on. Once it is false, the run ends as obsolete.', verbose_name='keep condition')),
-                ('state_schema', models.JSONField(blank=True, help_text='A JSON Schema that the state of each run has to follow.', null=True, verbose_name='state schema')),
-                ('max_concurrent', models.PositiveIntegerField(default=0, help_text='0: no limit.', verbose_name='runs at the same time')),
-                ('max_per_object', models.PositiveIntegerField(default=0, help_text='0: no limit.', verbose_name='runs per object, ever')),
-                ('max_concurrent_per_object', models.PositiveIntegerField(default=0, help_text='0: no limit.', verbose_name='runs per object at the same time')),
-                ('when_full', models.CharField(choices=[('refuse', 'Refuse the new run'), ('queue', 'Queue the new run until there is room'), ('restart', 'Cancel the oldest run and start the new one')], default='refuse', max_length=10, verbose_name='when a limit is reached')),
-                ('retention', models.DurationField(blank=True, help_text='Empty: finished runs are kept.', null=True, verbose_name='keep finished runs for')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('content_type', models.ForeignKey(blank=True, help_text='What a run of this flow is about. Empty: runs need no object.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='contenttypes.contenttype', verbose_name='object type')),
-                ('identity', models.ForeignKey(blank=True, help_text='The user whose rights decide what actions on objects may change.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='acts as')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=200, verbose_name="name")),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="Names the flow in code, files and addresses.",
+                        max_length=100,
+                        unique=True,
+                        verbose_name="short name",
+                    ),
+                ),
+                ("description", models.TextField(blank=True, verbose_name="description")),
+                (
+                    "draft_revision",
+                    models.PositiveIntegerField(
+                        default=1, editable=False, verbose_name="draft revision"
+                    ),
+                ),
+                (
+                    "active_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Runs can be started from this moment on. Empty: the flow is off.",
+                        null=True,
+                        verbose_name="active since",
+                    ),
+                ),
+                (
+                    "paused_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="While paused, runs can be started but none is executed.",
+                        null=True,
+                        verbose_name="paused since",
+                    ),
+                ),
+                (
+                    "condition",
+                    models.TextField(
+                        blank=True,
+                        help_text="Checked whenever a run goes on. Once it is false, the run ends as obsolete.",
+                        verbose_name="keep condition",
+                    ),
+                ),
+                (
+                    "state_schema",
+                    models.JSONField(
+                        blank=True,
+                        help_text="A JSON Schema that the state of each run has to follow.",
+                        null=True,
+                        verbose_name="state schema",
+                    ),
+                ),
+                (
+                    "max_concurrent",
+                    models.PositiveIntegerField(
+                        default=0, help_text="0: no limit.", verbose_name="runs at the same time"
+                    ),
+                ),
+                (
+                    "max_per_object",
+                    models.PositiveIntegerField(
+                        default=0, help_text="0: no limit.", verbose_name="runs per object, ever"
+                    ),
+                ),
+                (
+                    "max_concurrent_per_object",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="0: no limit.",
+                        verbose_name="runs per object at the same time",
+                    ),
+                ),
+                (
+                    "when_full",
+                    models.CharField(
+                        choices=[
+                            ("refuse", "Refuse the new run"),
+                            ("queue", "Queue the new run until there is room"),
+                            ("restart", "Cancel the oldest run and start the new one"),
+                        ],
+                        default="refuse",
+                        max_length=10,
+                        verbose_name="when a limit is reached",
+                    ),
+                ),
+                (
+                    "retention",
+                    models.DurationField(
+                        blank=True,
+                        help_text="Empty: finished runs are kept.",
+                        null=True,
+                        verbose_name="keep finished runs for",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                (
+                    "content_type",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="What a run of this flow is about. Empty: runs need no object.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="contenttypes.contenttype",
+                        verbose_name="object type",
+                    ),
+                ),
+                (
+                    "identity",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="The user whose rights decide what actions on objects may change.",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="acts as",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'flow',
-                'verbose_name_plural': 'flows',
-                'ordering': ('name', 'pk'),
-                'permissions': (('publish_flow', 'Can publish and roll back flows'), ('start_flow', 'Can start flows by hand')),
+                "verbose_name": "flow",
+                "verbose_name_plural": "flows",
+                "ordering": ("name", "pk"),
+                "permissions": (
+                    ("publish_flow", "Can publish and roll back flows"),
+                    ("start_flow", "Can start flows by hand"),
+                ),
             },
         ),
         migrations.CreateModel(
-            name='FlowAction',
+            name="FlowAction",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('path', models.CharField(max_length=255, unique=True)),
-                ('depth', models.PositiveIntegerField()),
-                ('numchild', models.PositiveIntegerField(default=0)),
-                ('uid', models.CharField(default=flowcontrol.models.flows.new_uid, editable=False, max_length=36, verbose_name='id')),
-                ('action', models.CharField(blank=True, help_text='Name of the action type; empty for the hidden root.', max_length=100, verbose_name='action')),
-                ('config', models.JSONField(blank=True, default=dict, verbose_name='configuration')),
-                ('schema_version', models.PositiveIntegerField(default=1, verbose_name='schema version')),
-                ('label', models.CharField(blank=True, max_length=200, verbose_name='label')),
-                ('note', models.TextField(blank=True, verbose_name='note')),
-                ('is_enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('retry', models.JSONField(blank=True, null=True, verbose_name='retry')),
-                ('on_error', models.JSONField(blank=True, null=True, verbose_name='on error')),
-                ('result_key', models.CharField(blank=True, max_length=100, verbose_name='save result as')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='actions', to='flowcontrol.flow', verbose_name='flow')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("path", models.CharField(max_length=255, unique=True)),
+                ("depth", models.PositiveIntegerField()),
+                ("numchild", models.PositiveIntegerField(default=0)),
+                (
+                    "uid",
+                    models.CharField(
+                        default=flowcontrol.models.flows.new_uid,
+                        editable=False,
+                        max_length=36,
+                        verbose_name="id",
+                    ),
+                ),
+                (
+                    "action",
+                    models.CharField(
+                        blank=True,
+                        help_text="Name of the action type; empty for the hidden root.",
+                        max_length=100,
+                        verbose_name="action",
+                    ),
+                ),
+                (
+                    "config",
+                    models.JSONField(blank=True, default=dict, verbose_name="configuration"),
+                ),
+                (
+                    "schema_version",
+                    models.PositiveIntegerField(default=1, verbose_name="schema version"),
+                ),
+                ("label", models.CharField(blank=True, max_length=200, verbose_name="label")),
+                ("note", models.TextField(blank=True, verbose_name="note")),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                ("retry", models.JSONField(blank=True, null=True, verbose_name="retry")),
+                ("on_error", models.JSONField(blank=True, null=True, verbose_name="on error")),
+                (
+                    "result_key",
+                    models.CharField(blank=True, max_length=100, verbose_name="save result as"),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="actions",
+                        to="flowcontrol.flow",
+                        verbose_name="flow",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'action',
-                'verbose_name_plural': 'actions',
+                "verbose_name": "action",
+                "verbose_name_plural": "actions",
             },
         ),
         migrations.CreateModel(
-            name='FlowVersion',
+            name="FlowVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField(verbose_name='number')),
-                ('document', models.JSONField(verbose_name='document')),
-                ('checksum', models.CharField(max_length=64, verbose_name='checksum')),
-                ('note', models.TextField(blank=True, verbose_name='note')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='published')),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='published by')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='flowcontrol.flow', verbose_name='flow')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField(verbose_name="number")),
+                ("document", models.JSONField(verbose_name="document")),
+                ("checksum", models.CharField(max_length=64, verbose_name="checksum")),
+                ("note", models.TextField(blank=True, verbose_name="note")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="published")),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="published by",
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="flowcontrol.flow",
+                        verbose_name="flow",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'version',
-                'verbose_name_plural': 'versions',
-                'ordering': ('flow', '-number'),
-                'default_permissions': ('view',),
+                "verbose_name": "version",
+                "verbose_name_plural": "versions",
+                "ordering": ("flow", "-number"),
+                "default_permissions": ("view",),
             },
         ),
         migrations.CreateModel(
-            name='FlowRun',
+            name="FlowRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('depth', models.PositiveSmallIntegerField(default=0, verbose_name='depth')),
-                ('key', models.CharField(blank=True, max_length=200, null=True, verbose_name='key')),
-                ('status', models.CharField(choices=[('pending', 'Pending'), ('queued', 'Queued'), ('running', 'Running'), ('waiting', 'Waiting'), ('paused', 'Paused'), ('failed', 'Failed'), ('done', 'Done')], default='pending', max_length=10, verbose_name='status')),
-                ('outcome', models.CharField(blank=True, choices=[('complete', 'Complete'), ('aborted', 'Stopped by the flow'), ('canceled', 'Canceled'), ('obsolete', 'Obsolete'), ('errored', 'Closed after an error'), ('refused', 'Refused')], max_length=10, verbose_name='outcome')),
-                ('reason', models.TextField(blank=True, verbose_name='reason')),
-                ('object_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='object')),
-                ('state', models.JSONField(blank=True, default=dict, verbose_name='state')),
-                ('cursor', models.JSONField(blank=True, default=dict, verbose_name='position')),
-                ('action_uid', models.CharField(blank=True, max_length=36, verbose_name='stands at')),
-                ('due', models.DateTimeField(blank=True, null=True, verbose_name='due')),
-                ('queue', models.CharField(blank=True, editable=False, max_length=50, verbose_name='queue')),
-                ('wakeup', models.JSONField(blank=True, null=True, verbose_name='woken by')),
-                ('claim_token', models.UUIDField(blank=True, editable=False, null=True, verbose_name='claim')),
-                ('lease_until', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='claimed until')),
-                ('rescues', models.PositiveIntegerField(default=0, editable=False, verbose_name='rescues')),
-                ('attempts', models.PositiveIntegerField(default=0, editable=False, verbose_name='attempts')),
-                ('visit', models.PositiveBigIntegerField(default=0, editable=False, verbose_name='steps')),
-                ('seq', models.PositiveIntegerField(default=0, editable=False, verbose_name='events')),
-                ('created_at', models.DateTimeField(verbose_name='created')),
-                ('done_at', models.DateTimeField(blank=True, null=True, verbose_name='done')),
-                ('content_type', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='contenttypes.contenttype', verbose_name='object type')),
-                ('firing', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='flowcontrol.firing', verbose_name='started by firing')),
-                ('flow', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='flowcontrol.flow', verbose_name='flow')),
-                ('parent_run', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='child_runs', to='flowcontrol.flowrun', verbose_name='started by run')),
-                ('started_by', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='started by')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='flowcontrol.flowversion', verbose_name='version')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("depth", models.PositiveSmallIntegerField(default=0, verbose_name="depth")),
+                (
+                    "key",
+                    models.CharField(blank=True, max_length=200, null=True, verbose_name="key"),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("waiting", "Waiting"),
+                            ("paused", "Paused"),
+                            ("failed", "Failed"),
+                            ("done", "Done"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("complete", "Complete"),
+                            ("aborted", "Stopped by the flow"),
+                            ("canceled", "Canceled"),
+                            ("obsolete", "Obsolete"),
+                            ("errored", "Closed after an error"),
+                            ("refused", "Refused"),
+                        ],
+                        max_length=10,
+                        verbose_name="outcome",
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, verbose_name="reason")),
+                (
+                    "object_id",
+                    models.CharField(blank=True, max_length=255, null=True, verbose_name="object"),
+                ),
+                ("state", models.JSONField(blank=True, default=dict, verbose_name="state")),
+                ("cursor", models.JSONField(blank=True, default=dict, verbose_name="position")),
+                (
+                    "action_uid",
+                    models.CharField(blank=True, max_length=36, verbose_name="stands at"),
+                ),
+                ("due", models.DateTimeField(blank=True, null=True, verbose_name="due")),
+                (
+                    "queue",
+                    models.CharField(
+                        blank=True, editable=False, max_length=50, verbose_name="queue"
+                    ),
+                ),
+                ("wakeup", models.JSONField(blank=True, null=True, verbose_name="woken by")),
+                (
+                    "claim_token",
+                    models.UUIDField(blank=True, editable=False, null=True, verbose_name="claim"),
+                ),
+                (
+                    "lease_until",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="claimed until"
+                    ),
+                ),
+                (
+                    "rescues",
+                    models.PositiveIntegerField(default=0, editable=False, verbose_name="rescues"),
+                ),
+                (
+                    "attempts",
+                    models.PositiveIntegerField(default=0, editable=False, verbose_name="attempts"),
+                ),
+                (
+                    "visit",
+                    models.PositiveBigIntegerField(default=0, editable=False, verbose_name="steps"),
+                ),
+                (
+                    "seq",
+                    models.PositiveIntegerField(default=0, editable=False, verbose_name="events"),
+                ),
+                ("created_at", models.DateTimeField(verbose_name="created")),
+                ("done_at", models.DateTimeField(blank=True, null=True, verbose_name="done")),
+                (
+                    "content_type",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="contenttypes.contenttype",
+                        verbose_name="object type",
+                    ),
+                ),
+                (
+                    "firing",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="runs",
+                        to="flowcontrol.firing",
+                        verbose_name="started by firing",
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="flowcontrol.flow",
+                        verbose_name="flow",
+                    ),
+                ),
+                (
+                    "parent_run",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="child_runs",
+                        to="flowcontrol.flowrun",
+                        verbose_name="started by run",
+                    ),
+                ),
+                (
+                    "started_by",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="started by",
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="runs",
+                        to="flowcontrol.flowversion",
+                        verbose_name="version",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'run',
-                'verbose_name_plural': 'runs',
-                'ordering': ('-pk',),
-                'permissions': (('operate_flowrun', 'Can cancel, retry, pause and resume runs'), ('edit_state_flowrun', 'Can edit the state of runs'), ('reveal_secrets', 'Can see secrets in configurations'), ('purge_flowrun', 'Can delete runs and their history')),
+                "verbose_name": "run",
+                "verbose_name_plural": "runs",
+                "ordering": ("-pk",),
+                "permissions": (
+                    ("operate_flowrun", "Can cancel, retry, pause and resume runs"),
+                    ("edit_state_flowrun", "Can edit the state of runs"),
+                    ("reveal_secrets", "Can see secrets in configurations"),
+                    ("purge_flowrun", "Can delete runs and their history"),
+                ),
             },
         ),
         migrations.AddField(
-            model_name='flow',
-            name='live_version',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='flowcontrol.flowversion', verbose_name='live version'),
+            model_name="flow",
+            name="live_version",
+            field=models.ForeignKey(
+                blank=True,
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="flowcontrol.flowversion",
+                verbose_name="live version",
+            ),
         ),
         migrations.CreateModel(
-            name='HumanTask',
+            name="HumanTask",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('action_uid', models.CharField(max_length=36, verbose_name='asked at')),
-                ('title', models.CharField(max_length=200, verbose_name='title')),
-                ('text', models.TextField(blank=True, verbose_name='text')),
-                ('schema', models.JSONField(blank=True, default=dict, verbose_name='form')),
-                ('buttons', models.JSONField(blank=True, default=list, verbose_name='buttons')),
-                ('candidates', models.JSONField(blank=True, default=dict, verbose_name='candidates')),
-                ('due', models.DateTimeField(blank=True, null=True, verbose_name='due')),
-                ('status', models.CharField(choices=[('open', 'Open'), ('answered', 'Answered'), ('expired', 'Expired'), ('withdrawn', 'Withdrawn')], default='open', max_length=10, verbose_name='status')),
-                ('answers', models.JSONField(blank=True, default=list, verbose_name='answers')),
-                ('created_at', models.DateTimeField(verbose_name='asked')),
-                ('answered_at', models.DateTimeField(blank=True, null=True, verbose_name='answered')),
-                ('answered_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='answered by')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tasks', to='flowcontrol.flowrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("action_uid", models.CharField(max_length=36, verbose_name="asked at")),
+                ("title", models.CharField(max_length=200, verbose_name="title")),
+                ("text", models.TextField(blank=True, verbose_name="text")),
+                ("schema", models.JSONField(blank=True, default=dict, verbose_name="form")),
+                ("buttons", models.JSONField(blank=True, default=list, verbose_name="buttons")),
+                (
+                    "candidates",
+                    models.JSONField(blank=True, default=dict, verbose_name="candidates"),
+                ),
+                ("due", models.DateTimeField(blank=True, null=True, verbose_name="due")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("answered", "Answered"),
+                            ("expired", "Expired"),
+                            ("withdrawn", "Withdrawn"),
+                        ],
+                        default="open",
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                ("answers", models.JSONField(blank=True, default=list, verbose_name="answers")),
+                ("created_at", models.DateTimeField(verbose_name="asked")),
+                (
+                    "answered_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="answered"),
+                ),
+                (
+                    "answered_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="answered by",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="tasks",
+                        to="flowcontrol.flowrun",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'task',
-                'verbose_name_plural': 'tasks',
-                'ordering': ('-pk',),
-                'permissions': (('answer_any_humantask', 'Can answer every task'),),
+                "verbose_name": "task",
+                "verbose_name_plural": "tasks",
+                "ordering": ("-pk",),
+                "permissions": (("answer_any_humantask", "Can answer every task"),),
             },
         ),
         migrations.CreateModel(
-            name='RunEvent',
+            name="RunEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.PositiveIntegerField(verbose_name='number')),
-                ('at', models.DateTimeField(verbose_name='at')),
-                ('kind', models.CharField(choices=[('started', 'Started'), ('steps', 'Steps'), ('parked', 'Waiting'), ('done', 'Done'), ('failed', 'Failed'), ('retry', 'Will be tried again'), ('rescued', 'Taken over from a lost worker'), ('operated', 'Changed by a person'), ('woken', 'Woken')], max_length=10, verbose_name='kind')),
-                ('steps', models.JSONField(blank=True, null=True, verbose_name='steps')),
-                ('undo', models.JSONField(blank=True, null=True, verbose_name='undo')),
-                ('detail', models.JSONField(blank=True, null=True, verbose_name='detail')),
-                ('reason', models.TextField(blank=True, verbose_name='reason')),
-                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='flowcontrol.flowrun')),
-                ('user', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("seq", models.PositiveIntegerField(verbose_name="number")),
+                ("at", models.DateTimeField(verbose_name="at")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("started", "Started"),
+                            ("steps", "Steps"),
+                            ("parked", "Waiting"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("retry", "Will be tried again"),
+                            ("rescued", "Taken over from a lost worker"),
+                            ("operated", "Changed by a person"),
+                            ("woken", "Woken"),
+                        ],
+                        max_length=10,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("steps", models.JSONField(blank=True, null=True, verbose_name="steps")),
+                ("undo", models.JSONField(blank=True, null=True, verbose_name="undo")),
+                ("detail", models.JSONField(blank=True, null=True, verbose_name="detail")),
+                ("reason", models.TextField(blank=True, verbose_name="reason")),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="flowcontrol.flowrun",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'event',
-                'verbose_name_plural': 'events',
-                'ordering': ('run', 'seq'),
-                'default_permissions': ('view',),
+                "verbose_name": "event",
+                "verbose_name_plural": "events",
+                "ordering": ("run", "seq"),
+                "default_permissions": ("view",),
             },
         ),
         migrations.CreateModel(
-            name='RunWait',
+            name="RunWait",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('time', 'A moment'), ('event', 'A trigger'), ('wake', 'Being woken from code'), ('retry', 'The next attempt'), ('children', 'Other runs'), ('task', 'A person')], max_length=10, verbose_name='kind')),
-                ('trigger', models.CharField(blank=True, max_length=200, verbose_name='trigger')),
-                ('object_id', models.CharField(blank=True, max_length=255, null=True, verbose_name='object')),
-                ('until', models.DateTimeField(blank=True, null=True, verbose_name='until')),
-                ('content_type', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='contenttypes.contenttype')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='waits', to='flowcontrol.flowrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("time", "A moment"),
+                            ("event", "A trigger"),
+                            ("wake", "Being woken from code"),
+                            ("retry", "The next attempt"),
+                            ("children", "Other runs"),
+                            ("task", "A person"),
+                        ],
+                        max_length=10,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("trigger", models.CharField(blank=True, max_length=200, verbose_name="trigger")),
+                (
+                    "object_id",
+                    models.CharField(blank=True, max_length=255, null=True, verbose_name="object"),
+                ),
+                ("until", models.DateTimeField(blank=True, null=True, verbose_name="until")),
+                (
+                    "content_type",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="contenttypes.contenttype",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="waits",
+                        to="flowcontrol.flowrun",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'wait',
-                'verbose_name_plural': 'waits',
-                'default_permissions': ('view',),
+                "verbose_name": "wait",
+                "verbose_name_plural": "waits",
+                "default_permissions": ("view",),
             },
         ),
         migrations.CreateModel(
-            name='Trigger',
+            name="Trigger",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(db_index=True, max_length=200, verbose_name='trigger')),
-                ('condition', models.TextField(blank=True, help_text='Empty: always. Can read object and trigger.', verbose_name='condition')),
-                ('active_at', models.DateTimeField(blank=True, help_text='Empty: the row is off.', null=True, verbose_name='active since')),
-                ('mode', models.CharField(choices=[('start', 'Start a run'), ('restart', "Send the object's run to a row, or start one"), ('wake', 'Only wake runs that wait for it')], default='start', max_length=10, verbose_name='what it does')),
-                ('action_uid', models.CharField(blank=True, help_text='The row to go to; empty: the first.', max_length=36, verbose_name='at row')),
-                ('flow', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='triggers', to='flowcontrol.flow', verbose_name='flow')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(db_index=True, max_length=200, verbose_name="trigger")),
+                (
+                    "condition",
+                    models.TextField(
+                        blank=True,
+                        help_text="Empty: always. Can read object and trigger.",
+                        verbose_name="condition",
+                    ),
+                ),
+                (
+                    "active_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Empty: the row is off.",
+                        null=True,
+                        verbose_name="active since",
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[
+                            ("start", "Start a run"),
+                            ("restart", "Send the object's run to a row, or start one"),
+                            ("wake", "Only wake runs that wait for it"),
+                        ],
+                        default="start",
+                        max_length=10,
+                        verbose_name="what it does",
+                    ),
+                ),
+                (
+                    "action_uid",
+                    models.CharField(
+                        blank=True,
+                        help_text="The row to go to; empty: the first.",
+                        max_length=36,
+                        verbose_name="at row",
+                    ),
+                ),
+                (
+                    "flow",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="triggers",
+                        to="flowcontrol.flow",
+                        verbose_name="flow",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'trigger',
-                'verbose_name_plural': 'triggers',
-                'ordering': ('name', 'pk'),
+                "verbose_name": "trigger",
+                "verbose_name_plural": "triggers",
+                "ordering": ("name", "pk"),
             },
         ),
         migrations.AddIndex(
-            model_name='firing',
-            index=models.Index(condition=models.Q(('matched_at__isnull', True)), fields=['id'], name='flowcontrol_firing_unmatched'),
+            model_name="firing",
+            index=models.Index(
+                condition=models.Q(("matched_at__isnull", True)),
+                fields=["id"],
+                name="flowcontrol_firing_unmatched",
+            ),
         ),
         migrations.AddIndex(
-            model_name='firing',
-            index=models.Index(fields=['name', 'content_type', 'object_id', 'at'], name='flowcontrol_firing_recent'),
+            model_name="firing",
+            index=models.Index(
+                fields=["name", "content_type", "object_id", "at"], name="flowcontrol_firing_recent"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='flowaction',
-            constraint=models.UniqueConstraint(fields=('flow', 'uid'), name='flowcontrol_action_uid'),
+            model_name="flowaction",
+            constraint=models.UniqueConstraint(
+                fields=("flow", "uid"), name="flowcontrol_action_uid"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='flowaction',
-            constraint=models.UniqueConstraint(condition=models.Q(('depth', 1)), fields=('flow',), name='flowcontrol_one_root'),
+            model_name="flowaction",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("depth", 1)), fields=("flow",), name="flowcontrol_one_root"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='flowversion',
-            constraint=models.UniqueConstraint(fields=('flow', 'number'), name='flowcontrol_version_number'),
+            model_name="flowversion",
+            constraint=models.UniqueConstraint(
+                fields=("flow", "number"), name="flowcontrol_version_number"
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('due__isnull', False), ('status__in', ('pending', 'waiting'))), fields=['flow', 'due', 'id'], name='flowcontrol_run_due'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("due__isnull", False), ("status__in", ("pending", "waiting"))),
+                fields=["flow", "due", "id"],
+                name="flowcontrol_run_due",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('claim_token__isnull', False)), fields=['lease_until'], name='flowcontrol_run_lease'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("claim_token__isnull", False)),
+                fields=["lease_until"],
+                name="flowcontrol_run_lease",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('status', 'done'), _negated=True), fields=['flow', 'content_type', 'object_id'], name='flowcontrol_run_open'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("status", "done"), _negated=True),
+                fields=["flow", "content_type", "object_id"],
+                name="flowcontrol_run_open",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('status', 'queued')), fields=['flow', 'id'], name='flowcontrol_run_queued'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("status", "queued")),
+                fields=["flow", "id"],
+                name="flowcontrol_run_queued",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('status', 'failed')), fields=['flow', 'id'], name='flowcontrol_run_failed'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("status", "failed")),
+                fields=["flow", "id"],
+                name="flowcontrol_run_failed",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(fields=['content_type', 'object_id'], name='flowcontrol_run_object'),
+            model_name="flowrun",
+            index=models.Index(fields=["content_type", "object_id"], name="flowcontrol_run_object"),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('parent_run__isnull', False)), fields=['parent_run'], name='flowcontrol_run_parent'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("parent_run__isnull", False)),
+                fields=["parent_run"],
+                name="flowcontrol_run_parent",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(condition=models.Q(('status', 'done')), fields=['flow', 'done_at'], name='flowcontrol_run_done'),
+            model_name="flowrun",
+            index=models.Index(
+                condition=models.Q(("status", "done")),
+                fields=["flow", "done_at"],
+                name="flowcontrol_run_done",
+            ),
         ),
         migrations.AddIndex(
-            model_name='flowrun',
-            index=models.Index(fields=['flow', '-id'], name='flowcontrol_run_flow'),
+            model_name="flowrun",
+            index=models.Index(fields=["flow", "-id"], name="flowcontrol_run_flow"),
         ),
         migrations.AddConstraint(
-            model_name='flowrun',
-            constraint=models.UniqueConstraint(condition=models.Q(('key__isnull', False)), fields=('flow', 'key'), name='flowcontrol_run_key'),
+            model_name="flowrun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("key__isnull", False)),
+                fields=("flow", "key"),
+                name="flowcontrol_run_key",
+            ),
         ),
         migrations.AddIndex(
-            model_name='humantask',
-            index=models.Index(condition=models.Q(('status', 'open')), fields=['due', 'id'], name='flowcontrol_task_open'),
+            model_name="humantask",
+            index=models.Index(
+                condition=models.Q(("status", "open")),
+                fields=["due", "id"],
+                name="flowcontrol_task_open",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='runevent',
-            constraint=models.UniqueConstraint(fields=('run', 'seq'), name='flowcontrol_event_seq'),
+            model_name="runevent",
+            constraint=models.UniqueConstraint(fields=("run", "seq"), name="flowcontrol_event_seq"),
         ),
         migrations.AddIndex(
-            model_name='runwait',
-            index=models.Index(condition=models.Q(('kind', 'event')), fields=['trigger', 'content_type', 'object_id'], name='flowcontrol_wait_event'),
+            model_name="runwait",
+            index=models.Index(
+                condition=models.Q(("kind", "event")),
+                fields=["trigger", "content_type", "object_id"],
+                name="flowcontrol_wait_event",
+            ),
         ),
     ]

@@ -1,10 +1,11 @@
-"""``manage.py flowcontrol run | worker | start | publish | check``."""
+"""``manage.py flowcontrol run | worker | start | publish | check | prune | status``."""
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from dataclasses import asdict
+from json import dumps as dump_json
+from json import loads as load_json
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -12,13 +13,16 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from flowcontrol.compiling import compile_document
+from flowcontrol.conf import settings
 from flowcontrol.documents import read_document
 from flowcontrol.drafting import draft_document
 from flowcontrol.engine import continue_flowruns, create_flowrun, execute_flowrun
 from flowcontrol.exceptions import AuthorError, FlowcontrolError, PublishRefused
 from flowcontrol.findings import Finding, find_all
-from flowcontrol.models import Flow
+from flowcontrol.models import Flow, Status
+from flowcontrol.monitoring import report
 from flowcontrol.operating import explain
+from flowcontrol.pruning import prune
 from flowcontrol.publishing import publish
 from flowcontrol.working import stopped_by_signals, work
 
@@ -51,6 +55,23 @@ class Command(BaseCommand):
         publish_.add_argument("--note", default="", help="What changed.")
         publish_.set_defaults(call=self.publish)
 
+        prune_ = verbs.add_parser("prune", help="Delete what is over for longer than it is kept.")
+        prune_.add_argument(
+            "--touched-too",
+            action="store_true",
+            help="Also runs that failed on the way or that a person touched.",
+        )
+        prune_.set_defaults(call=self.prune)
+
+        status = verbs.add_parser(
+            "status", help="How the engine is doing; the exit status is 1 if somebody should look."
+        )
+        status.add_argument("--json", action="store_true", help="For machines.")
+        status.add_argument(
+            "--max-lag", type=float, default=300, help="Seconds that a due run may wait (300)."
+        )
+        status.set_defaults(call=self.status)
+
         check = verbs.add_parser(
             "check", help="Check drafts and live versions; fails if one has errors."
         )
@@ -77,6 +98,28 @@ class Command(BaseCommand):
             self.stdout.write("Working. Stop with Ctrl-C.")
             work(stopping)
         self.stdout.write("Stopped.")
+
+    def prune(self, *, touched_too: bool, **options: Any) -> None:
+        pruned = prune(settings.CLOCK(), touched_too=touched_too)
+        self.stdout.write(f"Deleted {pruned.runs} run(s) and {pruned.firings} firing(s).")
+
+    def status(self, *, json: bool, max_lag: float, **options: Any) -> None:
+        now = settings.CLOCK()
+        found = report(now)
+        problems = found.problems(now, max_lag=max_lag)
+        if json:
+            self.stdout.write(dump_json({**found.to_json(), "problems": problems}))
+        else:
+            for status in Status:
+                self.stdout.write(f"{status.label}: {found.counts.get(status, 0)}")
+            self.stdout.write(f"Oldest due run waits: {found.lag_seconds:.0f} s")
+            self.stdout.write(f"Left by their workers: {found.abandoned}")
+            self.stdout.write(f"Firings to match: {found.unmatched_firings}")
+            self.stdout.write(f"Last sweep: {found.last_sweep or 'never'}")
+            for problem in problems:
+                self.stderr.write(problem)
+        if problems:
+            raise SystemExit(1)
 
     def start(
         self,
@@ -173,7 +216,7 @@ class Command(BaseCommand):
         if text is None:
             return None
         try:
-            state = json.loads(text)
+            state = load_json(text)
         except ValueError as error:
             raise CommandError(f"--state is not JSON: {error}") from error
         if not isinstance(state, dict):
