@@ -8,11 +8,12 @@ from typing import Any
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router
+from django.db import DatabaseError, connections, router, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
+from flowcontrol.compiling import problems_of
 from flowcontrol.conf import settings
-from flowcontrol.models import FlowRun
+from flowcontrol.models import Flow, FlowRun
 
 FIRST_MIGRATION = "0001_flowcontrol_foundation"
 
@@ -70,6 +71,34 @@ def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
             )
         )
     return found
+
+
+@register(Tags.database)
+def check_live_versions(
+    databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Live versions that this process cannot execute: an action is gone, or its schema changed."""
+    alias = router.db_for_read(Flow)
+    if not databases or alias not in databases:
+        return []
+    try:
+        with transaction.atomic(using=alias):
+            live = list(
+                Flow.objects.using(alias)
+                .filter(live_version__isnull=False)
+                .values_list("slug", "live_version__document")
+            )
+    except DatabaseError:
+        return []  # not migrated yet
+    return [
+        checks.Warning(
+            f"The live version of flow '{slug}' cannot execute its row {uid!r}: {message}",
+            hint="Publish the flow again without it, or bring back what it needs.",
+            id="flowcontrol.W002",
+        )
+        for slug, document in live
+        for uid, message in problems_of(document)
+    ]
 
 
 def _check_sqlite(connection: Any) -> list[CheckMessage]:

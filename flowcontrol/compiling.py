@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcontrol.base import BaseAction, Directive, Effects, RunHandle
-from flowcontrol.documents import JSONObject
+from flowcontrol.documents import JSONObject, read_document
 from flowcontrol.exceptions import AuthorError, ConfigError, ExpressionError
 from flowcontrol.expressions import Expression, Scope, compile_expression, to_json
 from flowcontrol.program import Node, Program
@@ -135,6 +135,15 @@ def compile_document(document: Mapping[str, Any]) -> Program:
         problems=tuple(problems),
     )
     return Program(nodes, first, plan)
+
+
+def problems_of(document: Any) -> list[tuple[str, str]]:
+    """What of a version cannot execute in this process, as ``(uid, message)``; no uid: all."""
+    try:
+        plan: ProgramPlan = compile_document(read_document(document)).payload
+    except AuthorError as error:
+        return [("", str(error))]
+    return list(plan.problems)
 
 
 def _compile_block(

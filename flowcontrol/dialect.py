@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connections, router
+from django.db import InterfaceError, OperationalError, connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.models import FlowRun
@@ -96,3 +96,57 @@ def fold(
         for row in rows
     ]
     return json.dumps(folded, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def insert_rows(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    columns: Mapping[str, str],
+    rows: Sequence[Mapping[str, Any]],
+    returning: Sequence[str] = (),
+) -> list[tuple[Any, ...]]:
+    """Insert many rows with one statement; datetimes may be datetimes.
+
+    Returns:
+        The ``returning`` columns of the new rows, in no particular order.
+    """
+    if not rows:
+        return []
+    names = ", ".join(f'"{name}"' for name in columns)
+    sql = (
+        f"INSERT INTO {model._meta.db_table} ({names}) "
+        f"SELECT {names} FROM {unfold(connection, columns)} AS v"
+    )
+    if returning:
+        sql += f" RETURNING {', '.join(returning)}"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [fold(connection, _as_texts(connection, rows), columns)])
+        return list(cursor.fetchall()) if returning else []
+
+
+def update_rows(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    columns: Mapping[str, str],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """Set the columns beside ``id`` in the rows of these ids, with one statement."""
+    assignments = ", ".join(f'"{name}" = v."{name}"' for name in columns if name != "id")
+    sql = (
+        f"UPDATE {model._meta.db_table} AS r SET {assignments} "
+        f"FROM {unfold(connection, columns)} AS v WHERE r.id = v.id"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [fold(connection, _as_texts(connection, rows), columns)])
+
+
+def _as_texts(
+    connection: BaseDatabaseWrapper, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            name: moment_text(connection, value) if isinstance(value, datetime) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]

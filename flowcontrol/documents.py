@@ -149,7 +149,7 @@ def read_document(data: Any) -> JSONObject:
     """
     if not isinstance(data, Mapping):
         raise DocumentError("A flow document is a JSON object.")
-    data = _as_json(data)
+    data = plain_json(data)
     if data.get("format") != FORMAT:
         raise DocumentError(
             f"This document has format {data.get('format')!r}; this release reads format {FORMAT}."
@@ -172,16 +172,20 @@ def read_document(data: Any) -> JSONObject:
     return document
 
 
-def _as_json(data: Any) -> Any:
-    """A copy made by way of JSON text: nothing shared, nothing that a database would refuse."""
+def plain_json(data: Any) -> Any:
+    """A copy made by way of JSON text: nothing shared, nothing that a database would refuse.
+
+    Raises:
+        DocumentError: it is no JSON, or has a text that cannot be stored.
+    """
     try:
         text = json.dumps(data, ensure_ascii=False, allow_nan=False)
         text.encode()
         copy = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise DocumentError(f"The document is not plain JSON: {error}") from error
+        raise DocumentError(f"This is not plain JSON: {error}") from error
     if _NUL.search(text):
-        raise DocumentError("The document has a text with the character NUL (\\u0000) in it.")
+        raise DocumentError("A text has the character NUL (\\u0000) in it.")
     return copy
 
 

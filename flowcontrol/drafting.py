@@ -22,7 +22,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from flowcontrol.compiling import current_config
-from flowcontrol.documents import FORMAT, JSONObject, read_document
+from flowcontrol.documents import FORMAT, JSONObject, plain_json, read_document
 from flowcontrol.exceptions import AuthorError, DraftRefused, StaleDraft
 from flowcontrol.models import Flow, FlowAction, new_uid
 from flowcontrol.registry import actions
@@ -164,13 +164,14 @@ def add_action(
 
     Raises:
         StaleDraft, DraftRefused, UnknownAction
+        DocumentError: the config is not JSON.
     """
     action_type = actions[action]
     with editing(flow, revision) as draft:
         row = FlowAction(
             flow=draft.flow,
             action=action_type.name,
-            config=dict(config or {}),
+            config=plain_json(dict(config or {})),
             schema_version=action_type.schema_version,
             **fields,
         )
@@ -182,6 +183,7 @@ def edit_action(flow: Flow, uid: str, *, revision: int | None = None, **changes:
 
     Raises:
         StaleDraft, DraftRefused
+        DocumentError: the config is not JSON.
         TypeError: a field that is not among these; where a row is, is not for editing.
     """
     if unknown := changes.keys() - _EDITABLE:
@@ -189,6 +191,7 @@ def edit_action(flow: Flow, uid: str, *, revision: int | None = None, **changes:
     with editing(flow, revision) as draft:
         row = draft.row(uid)
         if "config" in changes:
+            changes["config"] = plain_json(changes["config"])
             action_type = actions.find(row.action)
             changes["schema_version"] = (
                 action_type.schema_version if action_type else row.schema_version

@@ -13,7 +13,8 @@ from django.db import models
 
 from flowcontrol.conf import settings
 from flowcontrol.executing import Tally
-from flowcontrol.firing import match_firings, trigger_flows
+from flowcontrol.firing import trigger_flows
+from flowcontrol.matching import match_firings
 from flowcontrol.models import Flow, FlowRun, Outcome
 from flowcontrol.models.runs import FlowRunQuerySet
 from flowcontrol.operating import cancel as cancel_flowrun

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flowcontrol import registry
 from flowcontrol.base import BaseAction
@@ -22,32 +23,71 @@ from flowcontrol.schemas import (
     computed_properties,
     find_problems,
     find_value_problems,
-    place,
+    is_computed,
 )
 
 Severity = Literal["error", "warning"]
 
 ENDS_THE_RUN: Final = frozenset({"stop"})
 LEAVES_THE_BLOCK: Final = frozenset({"leave", "break"})
+ENDS_A_LOOP: Final = frozenset({"break", "stop"})
+SETS_VALUES: Final = frozenset({"set_state", "update_state"})
+EVALUATES_TEXTS: Final = frozenset({*SETS_VALUES, "start_flow"})
+
+FIXES: Final[Mapping[str, Any]] = {
+    "config": gettext_lazy("Open the row and correct it."),
+    "depth": gettext_lazy("Put the inner rows into a flow of their own and start that one here."),
+    "empty-block": gettext_lazy("Put rows inside it, or delete it."),
+    "empty-flow": gettext_lazy("Add a row, or switch one on."),
+    "endless-loop": gettext_lazy(
+        "Change a value that the condition reads, or end the loop by “Leave branch”."
+    ),
+    "expression": gettext_lazy("Correct the expression, or leave it empty."),
+    "missing-flow": gettext_lazy("Choose a flow that is there."),
+    "missing-trigger": gettext_lazy("Choose a trigger that is there."),
+    "no-loop": gettext_lazy("Move the row into a loop, or let it leave the block around it."),
+    "no-rows-inside": gettext_lazy("Move the rows inside it to another place."),
+    "out-of-place": gettext_lazy("Move the row to its place, or delete it."),
+    "reserved-name": gettext_lazy("Choose another name."),
+    "retry": gettext_lazy("Correct the retry policy of the row, or leave it empty."),
+    "start-circle": gettext_lazy("Make sure that a condition ends the circle."),
+    "state-schema": gettext_lazy("Correct the schema, or leave it empty."),
+    "unknown-action": gettext_lazy(
+        "Choose another action, or install the app that this one belongs to."
+    ),
+    "unreachable": gettext_lazy("Delete the row, or put a condition on the one before it."),
+    "unset-name": gettext_lazy(
+        "Correct the name or set the value before. If runs start with it, name it in the state "
+        "schema."
+    ),
+}
+"""Every code that a finding may have, and what can be done about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing to tell the author: at which row (``uid``, empty: the flow), in which field."""
+    """One thing to tell the author: at which row (``uid``, empty: the flow), in which field.
+
+    ``code`` is one of :data:`FIXES`; ``fix`` says what to do.
+    """
 
     severity: Severity
     code: str
     uid: str
     field: str
     message: str
-    fix: str = ""
+    fix: str
 
     def to_json(self) -> dict[str, str]:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def find_all(document: Mapping[str, Any], *, flow: Flow | None = None) -> list[Finding]:
-    """Everything there is to say about a document, errors first, each in the order of the rows."""
+    """Everything there is to say about a document, errors first, then in the order of the rows.
+
+    What is switched off is not looked at. ``flow`` is the one that the document belongs to; with
+    it, circles of flows that start one another are found too.
+    """
     found = [
         *_flow_findings(document),
         *_row_findings(document),
@@ -55,7 +95,10 @@ def find_all(document: Mapping[str, Any], *, flow: Flow | None = None) -> list[F
         *_name_findings(document),
         *_start_circles(document, flow),
     ]
-    return sorted(found, key=lambda finding: finding.severity != "error")
+    order = {placed.row["uid"]: number for number, placed in enumerate(walk(document), 1)}
+    return sorted(
+        found, key=lambda finding: (finding.severity != "error", order.get(finding.uid, 0))
+    )
 
 
 # --- the flow itself ------------------------------------------------------------------------------
@@ -66,39 +109,39 @@ def _flow_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
         try:
             compile_expression(document["condition"].strip())
         except ExpressionSyntaxError as error:
-            yield Finding("error", "expression", "", "condition", str(error))
+            yield _error("expression", None, str(error), "condition")
     if document["state_schema"] is not None:
         try:
             check_schema(document["state_schema"])
         except ValueError as error:
-            yield Finding("error", "state-schema", "", "state_schema", str(error))
-    if not any(item.row["enabled"] for item in walk(document)):
-        yield Finding("warning", "empty-flow", "", "", _("The flow has no rows that do anything."))
+            yield _error("state-schema", None, str(error), "state_schema")
+    if not any(walk(document, only_enabled=True)):
+        yield _warning("empty-flow", None, _("The flow has no rows that do anything."))
 
 
 # --- rows -----------------------------------------------------------------------------------------
 
 
 def _row_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
-    there = _flows_that_exist(document)
-    for placed in walk(document):
+    flows = _flows_that_exist(document)
+    for placed in walk(document, only_enabled=True):
         item = placed.row
-        if not item["enabled"]:
-            continue
         if placed.depth + 2 > MAX_DEPTH:
             yield _error("depth", item, _("Blocks are nested too deep here."))
-        yield from _config_findings(item, there)
+        yield from _config_findings(item, flows)
         if item["retry"] is not None:
             for problem in find_value_problems(RETRY_SCHEMA, item["retry"]):
-                yield _error("retry", item, f"{place(problem.path)}: {problem.message}", "retry")
-        if item["result_key"] and item["result_key"] in RESERVED_NAMES:
-            yield _error(
-                "reserved-name",
-                item,
-                _("“%(name)s” has a meaning of its own; choose another name.")
-                % {"name": item["result_key"]},
-                "result_key",
-            )
+                yield _error("retry", item, str(problem), "retry")
+        if item["result_key"] in RESERVED_NAMES:
+            yield _error("reserved-name", item, _reserved(item["result_key"]), "result_key")
+        if item["action"] in SETS_VALUES:
+            # A warning: expressions cannot read it, but the project's own actions can.
+            for name in sorted(RESERVED_NAMES & sets_names(item) - {item["result_key"]}):
+                yield _warning("reserved-name", item, _reserved(name), "state")
+
+
+def _reserved(name: str) -> str:
+    return _("“%(name)s” has a meaning of its own in expressions.") % {"name": name}
 
 
 def _config_findings(item: JSONObject, flows: set[str]) -> Iterator[Finding]:
@@ -121,14 +164,12 @@ def _config_findings(item: JSONObject, flows: set[str]) -> Iterator[Finding]:
     if problems:
         return
     for severity, field, message in action_type.check_config(config):
-        yield Finding(
-            "error" if severity == "error" else "warning", "config", item["uid"], field, message
-        )
+        told = _error if severity == "error" else _warning
+        yield told("config", item, message, field)
     yield from _reference_findings(item, action_type, config, flows)
     name = config.get("var_name")
-    if item["action"] == "for" and name in RESERVED_NAMES:
-        message = _("“%(name)s” has a meaning of its own; choose another name.") % {"name": name}
-        yield _error("reserved-name", item, message, "var_name")
+    if action_type.is_loop and isinstance(name, str) and name in RESERVED_NAMES:
+        yield _error("reserved-name", item, _reserved(name), "var_name")
 
 
 def _reference_findings(
@@ -145,7 +186,7 @@ def _reference_findings(
 
 def _flows_that_exist(document: Mapping[str, Any]) -> set[str]:
     """The slugs of all flows, if any row names one: one query whatever the number of rows."""
-    named = {placed.row["action"] for placed in walk(document)}
+    named = {placed.row["action"] for placed in walk(document, only_enabled=True)}
     schemas = (found.config_schema for name in named if (found := registry.actions.find(name)))
     if not any(_fields(schema, "flow") for schema in schemas):
         return set()
@@ -155,7 +196,7 @@ def _flows_that_exist(document: Mapping[str, Any]) -> set[str]:
 def _references(
     action_type: type[BaseAction], kind: str, config: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """The fixed values of a config that name something of this kind, by field."""
+    """The fixed texts of a config whose format is ``kind``, by field."""
     for field in _fields(action_type.config_schema, kind):
         value = config.get(field)
         if isinstance(value, str) and value:
@@ -163,7 +204,7 @@ def _references(
 
 
 def _fields(schema: Mapping[str, Any], kind: str) -> list[str]:
-    """The properties that name something of this kind."""
+    """The properties whose format is ``kind``."""
     properties = schema.get("properties", {}).items()
     return [
         name for name, sub in properties if isinstance(sub, Mapping) and sub.get("format") == kind
@@ -175,74 +216,60 @@ def _fields(schema: Mapping[str, Any], kind: str) -> list[str]:
 
 def _block_findings(rows: list[JSONObject], *, in_loop: bool) -> Iterator[Finding]:
     previous = ""
-    ended_by: JSONObject | None = None
+    is_ended = False
     for item in rows:
         action_type = registry.actions.find(item["action"])
-        follows = action_type.follows if action_type else ()
-        if follows and previous not in follows and item["enabled"]:
-            names = _(" or ").join(str(registry.actions[name].verbose_name) for name in follows)
-            yield _error(
-                "out-of-place",
-                item,
-                _("“%(row)s” has to come right after %(names)s.")
-                % {"row": action_type.verbose_name if action_type else "", "names": names},
-            )
-        previous = action_type.name if action_type else item["action"]
+        is_after, previous = previous, action_type.name if action_type else item["action"]
         if not item["enabled"]:
             continue
-        if ended_by is not None:
-            yield Finding(
-                "warning",
-                "unreachable",
-                item["uid"],
-                "",
-                _("This row is never reached: the row before it always ends the block."),
-            )
-            ended_by = None
+        if is_ended:
+            message = _("This row is never reached: the row before it always ends the block.")
+            yield _warning("unreachable", item, message)
+        is_ended = item["action"] in ENDS_THE_RUN or (
+            item["action"] in LEAVES_THE_BLOCK and not item["config"].get("condition")
+        )
         if action_type is None:
             continue
-        loops = in_loop or action_type.is_loop
-        if action_type.has_children:
-            if not any(child["enabled"] for child in item["children"]):
-                yield Finding(
-                    "warning", "empty-block", item["uid"], "", _("There are no rows inside.")
-                )
-        elif item["children"]:
+        if action_type.follows and is_after not in action_type.follows:
+            yield _error("out-of-place", item, _has_to_follow(action_type))
+        if not action_type.has_children and item["children"]:
             yield _error("no-rows-inside", item, _("Rows inside this row are never run."))
+        if action_type.has_children and not any(child["enabled"] for child in item["children"]):
+            yield _warning("empty-block", item, _("There are no rows inside."))
         if item["action"] == "while":
             yield from _while_findings(item)
-        if item["config"].get("target") == "loop" and not in_loop:
+        is_exit = item["action"] in LEAVES_THE_BLOCK
+        if is_exit and item["config"].get("target") == "loop" and not in_loop:
             yield _error("no-loop", item, _("There is no loop around this row."), "target")
-        if item["action"] in ENDS_THE_RUN or (
-            item["action"] in LEAVES_THE_BLOCK and not item["config"].get("condition")
-        ):
-            ended_by = item
-        yield from _block_findings(item["children"], in_loop=loops)
+        yield from _block_findings(item["children"], in_loop=in_loop or action_type.is_loop)
+
+
+def _has_to_follow(action_type: type[BaseAction]) -> str:
+    types = [registry.actions.find(name) for name in action_type.follows]
+    names = _(" or ").join(f"“{each.verbose_name}”" for each in types if each is not None)
+    told = {"row": action_type.verbose_name, "names": names}
+    return _("“%(row)s” has to come right after %(names)s.") % told
 
 
 def _while_findings(item: JSONObject) -> Iterator[Finding]:
     """A loop whose condition nothing inside can change goes round until it is stopped."""
     try:
-        names = {
-            name.split(".")[0] for name in compile_expression(item["config"]["condition"]).names
-        }
+        condition = compile_expression(item["config"]["condition"])
     except (AuthorError, KeyError):
         return
-    inside = list(walk({"actions": item["children"]}))
-    changes = names & {"object", "now", "today", "run"} or any(
-        placed.row["action"] in LEAVES_THE_BLOCK | ENDS_THE_RUN
-        or names & sets_names(placed.row)
-        or not _sets_are_known(placed.row)
-        for placed in inside
-    )
-    if not changes:
-        yield Finding(
-            "warning",
-            "endless-loop",
-            item["uid"],
-            "condition",
-            _("Nothing inside this loop changes its condition."),
-        )
+    names = {name.split(".")[0] for name in condition.names}
+    inside = [placed.row for placed in walk({"actions": item["children"]}, only_enabled=True)]
+    if names & {"object", "now", "today", "run"} or any(
+        row["action"] in ENDS_A_LOOP
+        or row["action"] == "set_state"
+        or row["config"].get("if_past") in ("break", "abort")
+        or names & sets_names(row)
+        or not _sets_are_known(row)
+        for row in inside
+    ):
+        return
+    message = _("Nothing inside this loop changes its condition.")
+    yield _warning("endless-loop", item, message, "condition")
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -251,9 +278,7 @@ def _while_findings(item: JSONObject) -> Iterator[Finding]:
 def sets_names(item: JSONObject) -> set[str]:
     """The state keys and loop variables that a row gives a value."""
     names = {item["result_key"]} if item["result_key"] else set()
-    if item["action"] in ("set_state", "update_state") and isinstance(
-        item["config"].get("state"), dict
-    ):
+    if item["action"] in SETS_VALUES and isinstance(item["config"].get("state"), dict):
         names.update(item["config"]["state"])
     if isinstance(item["config"].get("var_name"), str):
         names.add(item["config"]["var_name"])
@@ -262,6 +287,8 @@ def sets_names(item: JSONObject) -> set[str]:
 
 def _sets_are_known(item: JSONObject) -> bool:
     """Whether a row can only set what :func:`sets_names` says: the built-ins, which promise it."""
+    if item["action"] in SETS_VALUES and is_computed(item["config"].get("state")):
+        return False
     action_type = registry.actions.find(item["action"])
     return action_type is None or action_type.__module__.startswith("flowcontrol.")
 
@@ -271,46 +298,49 @@ def reads_names(item: JSONObject) -> dict[str, set[str]]:
     action_type = registry.actions.find(item["action"])
     if action_type is None:
         return {}
+    config = item["config"]
     reads: dict[str, set[str]] = {}
-    for field, schema in action_type.config_schema.get("properties", {}).items():
-        value = item["config"].get(field)
-        if not isinstance(value, str) or not value or not isinstance(schema, Mapping):
-            continue
-        try:
-            if schema.get("format") == "expression":
-                reads[field] = set(compile_expression(value).names)
-            elif schema.get("format") == "template":
-                reads[field] = set(compile_template(value).names)
-        except ExpressionSyntaxError:
-            continue
-    for field, source in computed_properties(action_type.config_schema, item["config"]).items():
-        try:
-            reads[field] = set(compile_expression(source).names)
-        except ExpressionSyntaxError:
-            continue
+    for field, text in _references(action_type, "expression", config):
+        reads[field] = _names_in(text)
+    for field, text in _references(action_type, "template", config):
+        reads[field] = _names_in(text, is_template=True)
+    for field, text in computed_properties(action_type.config_schema, config).items():
+        reads[field] = _names_in(text)
+    if item["action"] in EVALUATES_TEXTS and config.get("evaluate") is True:
+        texts = [] if is_computed(config.get("state")) else _texts_in(config.get("state"))
+        reads["state"] = set().union(*map(_names_in, texts))
     return reads
 
 
+def _names_in(text: str, *, is_template: bool = False) -> set[str]:
+    try:
+        return set(compile_template(text).names if is_template else compile_expression(text).names)
+    except ExpressionSyntaxError:
+        return set()
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(inner)
+
+
 def _name_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
-    rows = [placed.row for placed in walk(document) if placed.row["enabled"]]
+    rows = [placed.row for placed in walk(document, only_enabled=True)]
     if not all(map(_sets_are_known, rows)):
         return  # an action of the project may set anything
     known = set(RESERVED_NAMES).union(*map(sets_names, rows))
-    known.update((document["state_schema"] or {}).get("properties", {}))
-    for item in rows:
-        for field, names in reads_names(item).items():
-            for name in sorted({name.split(".")[0] for name in names} - known):
-                yield Finding(
-                    "warning",
-                    "unset-name",
-                    item["uid"],
-                    field,
-                    _(
-                        "Nothing in this flow sets “%(name)s”. If runs start with it, say so in "
-                        "the state schema."
-                    )
-                    % {"name": name},
-                )
+    properties = (document["state_schema"] or {}).get("properties")
+    known.update(properties if isinstance(properties, Mapping) else ())
+    reads: list[tuple[JSONObject | None, str, set[str]]]
+    reads = [(None, "condition", _names_in(document["condition"].strip()))]
+    reads += [(item, *read) for item in rows for read in reads_names(item).items()]
+    for item, field, names in reads:
+        for name in sorted({name.split(".")[0] for name in names} - known):
+            message = _("Nothing in this flow sets “%(name)s”.") % {"name": name}
+            yield _warning("unset-name", item, message, field)
 
 
 # --- flows that start flows -----------------------------------------------------------------------
@@ -329,23 +359,17 @@ def _start_circles(document: Mapping[str, Any], flow: Flow | None) -> Iterator[F
     graph[flow.slug] = _starts(document)
     for slug, uid in graph[flow.slug].items():
         if path := _path(graph, slug, flow.slug):
-            yield Finding(
-                "warning",
-                "start-circle",
-                uid,
-                "flow",
-                _("Flows start one another in a circle: %(path)s.")
-                % {"path": " → ".join([flow.slug, *path])},
-            )
+            told = " → ".join([flow.slug, *path])
+            message = _("Flows start one another in a circle: %(path)s.") % {"path": told}
+            yield Finding("warning", "start-circle", uid, "flow", message, _fix("start-circle"))
 
 
 def _starts(document: Mapping[str, Any]) -> dict[str, str]:
     """The flows that a document starts, each with the row that does."""
     return {
         placed.row["config"]["flow"]: placed.row["uid"]
-        for placed in walk(document)
-        if placed.row["enabled"]
-        and placed.row["action"] == "start_flow"
+        for placed in walk(document, only_enabled=True)
+        if placed.row["action"] == "start_flow"
         and isinstance(placed.row["config"].get("flow"), str)
     }
 
@@ -365,5 +389,13 @@ def _path(graph: Mapping[str, Mapping[str, str]], start: str, goal: str) -> list
     return None
 
 
-def _error(code: str, item: JSONObject, message: str, field: str = "") -> Finding:
-    return Finding("error", code, item["uid"], field, message)
+def _error(code: str, item: JSONObject | None, message: str, field: str = "") -> Finding:
+    return Finding("error", code, item["uid"] if item else "", field, message, _fix(code))
+
+
+def _warning(code: str, item: JSONObject | None, message: str, field: str = "") -> Finding:
+    return Finding("warning", code, item["uid"] if item else "", field, message, _fix(code))
+
+
+def _fix(code: str) -> str:
+    return str(FIXES[code])

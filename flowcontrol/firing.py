@@ -1,4 +1,4 @@
-"""Firings: an event is a row in the caller's transaction, matched once, by hook or by sweep.
+"""Firing: an event becomes a row in the caller's transaction.
 
 Firing never breaks the code that fired: whatever flows do with it afterwards ends up in the
 firing's ``results``, not in an exception.
@@ -7,40 +7,29 @@ firing's ``results``, not in an exception.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from django.db import models, transaction
-from django.utils import timezone
 
 from flowcontrol import registry
 from flowcontrol.conf import settings
-from flowcontrol.exceptions import FlowcontrolError, StartRefused
-from flowcontrol.expressions import Scope, compile_expression, to_json
-from flowcontrol.failures import clean, message_of
-from flowcontrol.models import (
-    EventKind,
-    Firing,
-    FlowRun,
-    RunWait,
-    Trigger,
-    TriggerMode,
-    WaitKind,
-    load_objects,
-    object_reference,
-)
-from flowcontrol.models.locks import lock_rows
-from flowcontrol.operating import move_to_row
-from flowcontrol.recording import record, wake
+from flowcontrol.dialect import run_connection
+from flowcontrol.expressions import to_json
+from flowcontrol.matching import Result, match, match_these
+from flowcontrol.models import Firing, object_reference
 from flowcontrol.registry import TriggerType
-from flowcontrol.starting import create_flowrun
+from flowcontrol.slices import in_foreign_transaction
 from flowcontrol.sweeping import execute_runs
 
 logger = logging.getLogger("flowcontrol")
 
-Result = dict[str, Any]
+BATCH: Final = 1000
+"""Firings that are written, or matched after a commit, together."""
 
 
 def fire(
@@ -56,18 +45,36 @@ def fire(
     The row is the promise: if the process dies after the caller's COMMIT, the next sweep finds it.
     """
     now = settings.CLOCK()
-    firing = Firing.objects.create(
-        name=trigger.name,
-        payload=to_json(dict(payload or {}), where="the payload"),
-        state=to_json(dict(state), where="the start state") if state is not None else None,
-        at=now,
-        **object_reference(obj),
-    )
+    # One transaction: a sweep that saw the row before it is matched would match it as well.
+    with transaction.atomic():
+        firing = _new_firing(trigger, obj, payload, state, now)
+        firing.save(force_insert=True)
+        if immediate:
+            _match_immediately(firing, now)
     if immediate:
-        _match_immediately(firing, now)
+        _execute_touched(firing, now)
     else:
-        transaction.on_commit(partial(_match_after_commit, firing.pk), robust=True)
+        _match_after_commit([firing.pk])
     return firing
+
+
+def fire_many(
+    trigger: TriggerType,
+    objects: Iterable[models.Model],
+    *,
+    payload: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> int:
+    """Write down that ``trigger`` happened to each of ``objects``; how many there were."""
+    now = settings.CLOCK()
+    number, left = 0, iter(objects)
+    while batch := list(islice(left, BATCH)):
+        firings = [_new_firing(trigger, obj, payload, state, now) for obj in batch]
+        with transaction.atomic():
+            Firing.objects.bulk_create(firings)
+        _match_after_commit([firing.pk for firing in firings])
+        number += len(firings)
+    return number
 
 
 def trigger_flows(
@@ -95,121 +102,67 @@ def trigger_flows(
     return results
 
 
-def match_firings(now: datetime, limit: int = 500) -> int:
-    """Match firings that nobody has matched yet, oldest first; how many there were."""
-    with transaction.atomic():
-        # Locked rows are being matched by somebody else at this moment.
-        unmatched = Firing.objects.filter(matched_at__isnull=True).order_by("pk")
-        firings = list(lock_rows(unmatched, skip_locked=True)[:limit])
-        _match(firings, now)
-    return len(firings)
-
-
-def _match_after_commit(pk: int) -> None:
-    try:
-        with transaction.atomic():
-            unmatched = Firing.objects.filter(pk=pk, matched_at__isnull=True)
-            _match(list(lock_rows(unmatched, skip_locked=True)), settings.CLOCK())
-    except Exception:
-        logger.exception("Firing #%s is left to the next sweep.", pk)
+def _new_firing(
+    trigger: TriggerType,
+    obj: models.Model | None,
+    payload: Mapping[str, Any] | None,
+    state: Mapping[str, Any] | None,
+    now: datetime,
+) -> Firing:
+    return Firing(
+        name=trigger.name,
+        payload=to_json(dict(payload or {}), where="the payload"),
+        state=to_json(dict(state), where="the start state") if state is not None else None,
+        at=now,
+        **object_reference(obj),
+    )
 
 
 def _match_immediately(firing: Firing, now: datetime) -> None:
     try:
         with transaction.atomic():
-            _match([firing], now)
-            touched = [result["run"] for result in firing.results if result.get("run")]
-            execute_runs(touched, lambda: now)
+            match([firing], now)
     except Exception:
         logger.exception("Firing #%s is left to the next sweep.", firing.pk)
-        firing.results = []
+        firing.results, firing.matched_at = [], None
 
 
-def _match(firings: Sequence[Firing], now: datetime) -> None:
-    """Decide for each firing what each trigger row and each waiting run makes of it."""
-    if not firings:
-        return
-    rows: dict[str, list[Trigger]] = {}
-    names = {firing.name for firing in firings}
-    found = Trigger.objects.filter(name__in=names).select_related("flow__live_version")
-    for row in found.order_by("pk"):
-        rows.setdefault(row.name, []).append(row)
-    objects = load_objects((firing.content_type_id, firing.object_id) for firing in firings)
-    for firing in firings:
-        obj = objects.get((firing.content_type_id, firing.object_id))
-        results = _wake_waiting(firing, now)
-        for row in rows.get(firing.name, ()):
-            # A row acts on what fires while it is on; what came before is not its business.
-            if row.active_at is not None and row.active_at <= firing.at:
-                results.append(_act(row, firing, obj, now))
-        firing.results = results
-        firing.matched_at = now
-    Firing.objects.bulk_update(firings, ["results", "matched_at"], batch_size=200)
+def _execute_touched(firing: Firing, now: datetime) -> None:
+    """Execute here and now what the firing started or woke.
 
-
-def _act(row: Trigger, firing: Firing, obj: models.Model | None, now: datetime) -> Result:
-    """What one trigger row makes of a firing. An error in it is its result, and only its."""
-    result: Result = {"trigger": row.pk}
+    In a caller's transaction that happens in a savepoint, so that it stays usable whatever fails.
+    """
+    touched = [result["run"] for result in firing.results if result.get("run")]
     try:
-        with transaction.atomic():
-            result.update(_decide(row, firing, obj, now))
-    except StartRefused as refused:
-        result.update(did="refused", reason=refused.reason)
-    except Exception as error:
-        if not isinstance(error, FlowcontrolError):
-            logger.exception("Trigger row #%s failed on firing #%s.", row.pk, firing.pk)
-        result.update(did="error", reason=clean(message_of(error)))
-    return result
+        with transaction.atomic() if in_foreign_transaction() else nullcontext():
+            execute_runs(touched, lambda: now)
+    except Exception:
+        logger.exception("What firing #%s started is left to the next sweep.", firing.pk)
 
 
-def _decide(row: Trigger, firing: Firing, obj: models.Model | None, now: datetime) -> Result:
-    if row.condition.strip():
-        scope = Scope(
-            fixed={
-                "object": obj,
-                "trigger": firing.payload,
-                "now": now,
-                "today": timezone.localtime(now).date(),
-            }
-        )
-        if not compile_expression(row.condition.strip()).evaluate(scope):
-            return {"did": "false"}
-    if firing.object_id is not None and obj is None:
-        return {"did": "refused", "reason": f"Its object ({firing.object_id}) is gone."}
-    if row.mode == TriggerMode.WAKE:
-        return {"did": "nothing"}
-    run = _open_run(row, obj) if row.mode == TriggerMode.RESTART else None
-    if run is not None and move_to_row(run, row.action_uid, now, firing=firing):
-        detail = {"by": "event", "trigger": firing.name, "to": row.action_uid}
-        record(run.pk, EventKind.WOKEN, now, reason=firing.name, detail=detail)
-        return {"did": "restarted", "run": run.pk}
-    run = create_flowrun(row.flow, obj, state=firing.state, firing=firing, now=now)
-    return {"did": "started", "run": run.pk}
+def _match_after_commit(pks: list[int]) -> None:
+    """Match these firings when the open transaction has committed, with all others of it.
+
+    One hook for the whole transaction: ten thousand objects that are saved in it fire ten
+    thousand times, and matching them one by one would cost as many transactions.
+    """
+    connection = run_connection()
+    for entry in connection.run_on_commit:
+        hook: Any = entry[1]
+        if isinstance(hook, partial) and hook.func is _match_committed:
+            hook.args[0].extend(pks)
+            return
+    transaction.on_commit(partial(_match_committed, list(pks)), using=connection.alias, robust=True)
 
 
-def _open_run(row: Trigger, obj: models.Model | None) -> FlowRun | None:
-    """The newest open run of the row's flow for this object."""
-    runs = FlowRun.objects.for_flow(row.flow).open().filter(**object_reference(obj))
-    return lock_rows(runs.order_by("-pk")).first()
+def _match_committed(pks: list[int]) -> None:
+    now = settings.CLOCK()
+    for start in range(0, len(pks), BATCH):
+        try:
+            match_these(pks[start : start + BATCH], now)
+        except Exception:
+            logger.exception("%s firing(s) are left to the next sweep.", len(pks) - start)
+            return
 
 
-def _wake_waiting(firing: Firing, now: datetime) -> list[Result]:
-    """Wake the runs that wait for this event, of this object or of any."""
-    waits = RunWait.objects.filter(kind=WaitKind.EVENT, trigger=firing.name).filter(
-        models.Q(content_type=firing.content_type_id, object_id=firing.object_id)
-        | models.Q(content_type__isnull=True)
-    )
-    wakeup = {
-        "by": "event",
-        "trigger": firing.name,
-        "firing": firing.pk,
-        "data": firing.payload,
-    }
-    return [
-        {"did": "woke", "run": run_pk}
-        for run_pk in waits.order_by("pk").values_list("run_id", flat=True)
-        if wake(run_pk, wakeup, now, reason=firing.name)
-    ]
-
-
-registry.fire_with(fire)
+registry.fire_with(fire, fire_many)

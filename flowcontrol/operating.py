@@ -31,6 +31,7 @@ from flowcontrol.models import (
     Status,
     WaitKind,
 )
+from flowcontrol.models.locks import lock_rows
 from flowcontrol.recording import end_runs, record, wake
 from flowcontrol.schemas import find_value_problems, place
 from flowcontrol.starting import find_no_room
@@ -111,20 +112,18 @@ def retry(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | N
     """
     now = now or settings.CLOCK()
     with transaction.atomic():
-        flow = Flow.objects.locked(run.flow_id)
-        no_room = find_no_room(flow, run, counting_itself=True) if flow.has_limits else None
-        to = Status.PENDING if no_room is None else Status.QUEUED
-        _move(
-            run,
-            "retry",
-            to,
-            due=now,
-            reason=no_room.reason if no_room else "",
-            attempts=0,
-            rescues=0,
-        )
+        to, why = _with_a_slot(run)
+        _move(run, "retry", to, due=now, reason=why, attempts=0, rescues=0)
         record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "retry"})
     run.refresh_from_db()
+
+
+def _with_a_slot(run: FlowRun) -> tuple[Status, str]:
+    """How a failed run goes on: it gave its slot back, so it may have to queue, and why."""
+    # Until the transaction ends nobody else can take the room that is found here.
+    flow = Flow.objects.locked(run.flow_id)
+    no_room = find_no_room(flow, run, counting_itself=True) if flow.has_limits else None
+    return (Status.PENDING, "") if no_room is None else (Status.QUEUED, no_room.reason)
 
 
 def pause(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | None = None) -> None:
@@ -201,12 +200,10 @@ def edit_state(
     if schema and (problems := find_value_problems(schema, values)):
         raise ValueError("; ".join(f"{place(p.path)}: {p.message}" for p in problems))
     with transaction.atomic():
+        # Locked, so that the record undoes exactly what this replaces, not what was read earlier.
+        before = lock_rows(FlowRun.objects.filter(pk=run.pk)).values_list("state", flat=True).get()
         _require("edit_state", run)
-        changed = FlowRun.objects.filter(pk=run.pk, status__in=_ALLOWED["edit_state"]).update(
-            state=values
-        )
-        if not changed:
-            _require("edit_state", run)
+        FlowRun.objects.filter(pk=run.pk).update(state=values)
         record(
             run.pk,
             EventKind.OPERATED,
@@ -214,7 +211,7 @@ def edit_state(
             user=user,
             reason=reason,
             detail={"did": "edit state"},
-            undo=reverse_patch(run.state, values),
+            undo=reverse_patch(before, values),
         )
     run.refresh_from_db()
 
@@ -224,6 +221,8 @@ def go_to(
 ) -> None:
     """Send a run to a row of its version; it goes on from there at once.
 
+    A failed run takes a slot again for it, or queues for one.
+
     Raises:
         TransitionRefused: it is running, queued or over.
         AuthorError: its version has no such row, or has switched it off.
@@ -231,7 +230,9 @@ def go_to(
     now = now or settings.CLOCK()
     with transaction.atomic():
         _require("go_to", run)
-        move_to_row(run, uid, now)
+        if not move_to_row(run, uid, now):
+            _require("go_to", run)
+            raise _changed_meanwhile(run)
         detail = {"did": "go to", "from": run.action_uid, "to": uid}
         record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail=detail)
     run.refresh_from_db()
@@ -241,18 +242,19 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
     """Make a row of its version (none: the first) what an open run does next; whether it was open.
 
     Its visit number moves on, so that the step gets a key of its own. A worker that is at the run
-    loses it.
+    loses it. A failed run takes a slot again, or queues for one.
 
     Raises:
         AuthorError: the version has no such row.
     """
     program = programs.load_one(run.version)
     cursor: Cursor = program.cursor_at(uid) if uid else program.start()
+    to, why = _with_a_slot(run) if run.status == Status.FAILED else (Status.PENDING, "")
     RunWait.objects.filter(run_id=run.pk).delete()
     runs = FlowRun.objects.filter(pk=run.pk)
     return bool(
         runs.exclude(status=Status.QUEUED).move(
-            Status.PENDING,
+            to,
             cursor=cursor.to_json(),
             action_uid=cursor.uid,
             visit=models.F("visit") + 1,
@@ -260,7 +262,7 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
             wakeup=None,
             attempts=0,
             rescues=0,
-            reason="",
+            reason=why,
             **changes,
         )
         or runs.filter(status=Status.PENDING).update(
@@ -302,11 +304,15 @@ def _move(run: FlowRun, verb: str, to: Status, **changes: Any) -> str:
     was = run.status
     if not FlowRun.objects.filter(pk=run.pk, status=was).move(to, **changes):
         _require(verb, run)
-        raise TransitionRefused(
-            _("Run #%(pk)s was changed by somebody else at this moment; please try again.")
-            % {"pk": run.pk}
-        )
+        raise _changed_meanwhile(run)
     return was
+
+
+def _changed_meanwhile(run: FlowRun) -> TransitionRefused:
+    return TransitionRefused(
+        _("Run #%(pk)s was changed by somebody else at this moment; please try again.")
+        % {"pk": run.pk}
+    )
 
 
 # --- telling ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ register theirs.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -18,7 +18,7 @@ from django.db.models import Model
 from flowcontrol.base import BaseAction
 from flowcontrol.exceptions import ConfigError, RegistrationError, UnknownAction
 from flowcontrol.failures import RETRY_SCHEMA
-from flowcontrol.schemas import check_schema, find_value_problems
+from flowcontrol.schemas import check_schema, find_value_problems, place
 
 if TYPE_CHECKING:
     from django.dispatch import Signal
@@ -174,20 +174,39 @@ class TriggerType:
             ConfigError: the payload does not fit. Whatever flows do raises nothing.
             TypeError: ``obj`` is not what the trigger is about.
         """
+        if obj is not None:
+            self._checked(obj)
+        self._check_payload(payload)
+        return _fire(self, obj, payload=payload, state=state, immediate=immediate)
+
+    def many(
+        self,
+        objects: Iterable[Model],
+        *,
+        payload: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Fire for each of ``objects``, in batches; how many there were.
+
+        Raises what firing for one raises; then nothing of its batch is written.
+        """
+        self._check_payload(payload)
+        return _fire_many(self, map(self._checked, objects), payload=payload, state=state)
+
+    def _checked(self, obj: Model) -> Model:
         model = self.get_model()
-        if model is not None and obj is not None and not isinstance(obj, model):
+        if model is not None and not isinstance(obj, model):
             raise TypeError(
                 f"Trigger {self.name!r} is about {model._meta.label}, not {type(obj).__name__}."
             )
-        problems = (
-            find_value_problems(self.payload_schema, dict(payload or {}))
-            if self.payload_schema
-            else []
-        )
-        if problems:
-            told = "; ".join(f"{'.'.join(map(str, p.path))}: {p.message}" for p in problems)
+        return obj
+
+    def _check_payload(self, payload: Mapping[str, Any] | None) -> None:
+        if self.payload_schema is None:
+            return
+        if problems := find_value_problems(self.payload_schema, dict(payload or {})):
+            told = "; ".join(f"{place(problem.path)}: {problem.message}" for problem in problems)
             raise ConfigError(f"Payload of trigger {self.name!r}: {told}", problems)
-        return _fire(self, obj, payload=payload, state=state, immediate=immediate)
 
     def get_model(self) -> type[Model] | None:
         return apps.get_model(self.model) if isinstance(self.model, str) else self.model
@@ -201,12 +220,13 @@ def _not_ready(*args: Any, **kwargs: Any) -> Any:
 
 
 _fire: Callable[..., Any] = _not_ready
+_fire_many: Callable[..., int] = _not_ready
 
 
-def fire_with(fire: Callable[..., Any]) -> None:
+def fire_with(fire: Callable[..., Any], fire_many: Callable[..., int]) -> None:
     """Say what a trigger does when it is called; :mod:`flowcontrol.firing` does, when loaded."""
-    global _fire  # noqa: PLW0603 (the one knot between declaring a trigger and firing it)
-    _fire = fire
+    global _fire, _fire_many
+    _fire, _fire_many = fire, fire_many
 
 
 def register_trigger(

@@ -6,16 +6,17 @@ leak nor be passed by two at the same moment. Flows without limits take no lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import IntegrityError, models, transaction
 
 from flowcontrol import signals
 from flowcontrol.announcing import tell
 from flowcontrol.conf import settings
+from flowcontrol.dialect import insert_rows, run_connection
 from flowcontrol.dispatching import announce_due
 from flowcontrol.exceptions import NotJSON, StartRefused
 from flowcontrol.expressions import to_json
@@ -77,19 +78,16 @@ def create_flowrun(
     flow = _flow(flow)
     if key is not None and (known := FlowRun.objects.filter(flow=flow, key=key).first()):
         return known
-    _check_startable(flow, obj, now)
-    run = FlowRun(
-        flow=flow,
-        version=flow.live_version,
+    run = plan_flowrun(
+        flow,
+        obj,
+        state=state,
         key=key,
-        state=_start_state(flow, state),
-        due=max(now, continue_after) if continue_after else now,
-        started_by=user if user is not None and user.pk is not None else None,
+        user=user,
+        continue_after=continue_after,
         firing=firing,
         parent_run=parent_run,
-        depth=_depth(flow, parent_run),
-        created_at=now,
-        **object_reference(obj),
+        now=now,
     )
     try:
         with transaction.atomic():
@@ -106,6 +104,93 @@ def create_flowrun(
     if run.status == Status.PENDING and run.due is not None and run.due <= now:
         announce_due()
     return run
+
+
+def plan_flowrun(
+    flow: Flow,
+    obj: models.Model | None = None,
+    *,
+    now: datetime,
+    state: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    user: Any = None,
+    continue_after: datetime | None = None,
+    firing: Firing | None = None,
+    parent_run: FlowRun | None = None,
+) -> FlowRun:
+    """The run that :func:`create_flowrun` would write, checked but for the limits, not saved.
+
+    Raises:
+        StartRefused: with the reason.
+    """
+    _check_startable(flow, obj, now)
+    return FlowRun(
+        flow=flow,
+        version=flow.live_version,
+        key=key,
+        state=_start_state(flow, state),
+        due=max(now, continue_after) if continue_after else now,
+        started_by=user if user is not None and user.pk is not None else None,
+        firing=firing,
+        parent_run=parent_run,
+        depth=_depth(flow, parent_run),
+        created_at=now,
+        **object_reference(obj),
+    )
+
+
+def insert_flowruns(planned: Iterable[FlowRun]) -> list[int]:
+    """Write runs of flows without limits, each set off by a firing, with one statement.
+
+    Returns:
+        Their ids, in the order of ``planned``.
+    """
+    runs = list(planned)
+    if not runs:
+        return []
+    inserted = insert_rows(
+        run_connection(),
+        FlowRun,
+        _INSERT_COLUMNS,
+        [_insert_values(run) for run in runs],
+        returning=("id", "firing_id", "flow_id"),
+    )
+    # Two runs of one flow for one firing start alike, so it does not matter which is which.
+    pks: dict[tuple[int | None, int], list[int]] = {}
+    for pk, firing_id, flow_id in inserted:
+        pks.setdefault((firing_id, flow_id), []).append(pk)
+    found = [pks[run.firing_id, run.flow_id].pop() for run in runs]
+    for pk in found:
+        tell(signals.flowrun_started, pk)
+    announce_due()
+    return found
+
+
+_INSERT_COLUMNS: Final = {
+    "flow_id": "bigint",
+    "version_id": "bigint",
+    "depth": "smallint",
+    "status": "text",
+    "outcome": "text",
+    "reason": "text",
+    "content_type_id": "integer",
+    "object_id": "text",
+    "state": "jsonb",
+    "cursor": "jsonb",
+    "action_uid": "text",
+    "due": "timestamptz",
+    "queue": "text",
+    "rescues": "integer",
+    "attempts": "integer",
+    "visit": "bigint",
+    "seq": "integer",
+    "firing_id": "bigint",
+    "created_at": "timestamptz",
+}
+
+
+def _insert_values(run: FlowRun) -> dict[str, Any]:
+    return {name: getattr(run, name) for name in _INSERT_COLUMNS}
 
 
 def promote_queued(now: datetime, limit: int = 1000) -> int:

@@ -21,7 +21,7 @@ from celery import shared_task
 
 from flowcontrol.conf import settings
 from flowcontrol.engine import continue_flowruns
-from flowcontrol.firing import match_firings
+from flowcontrol.matching import match_firings
 from flowcontrol.sweeping import execute_due, prepare
 
 

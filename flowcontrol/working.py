@@ -12,7 +12,7 @@ from types import FrameType
 from django.db import InterfaceError, OperationalError, close_old_connections
 
 from flowcontrol.conf import settings
-from flowcontrol.firing import match_firings
+from flowcontrol.matching import match_firings
 from flowcontrol.sweeping import sweep
 
 logger = logging.getLogger("flowcontrol")
