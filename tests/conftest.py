@@ -73,6 +73,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.parent.name
         if folder in {"acceptance", "concurrency"}:
             item.add_marker(pytest.mark.serial)
+        if folder == "benchmarks":
+            item.add_marker(pytest.mark.speed)
         if item.get_closest_marker("serial"):
             item.add_marker(pytest.mark.xdist_group("serial"))
 
