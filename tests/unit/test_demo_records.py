@@ -93,12 +93,12 @@ def test_the_week_has_every_flight_of_the_file(week: list[FlightRecord]):
 def test_every_departure_reads_as_the_file_says(
     week: list[FlightRecord], rows: list[dict[str, str]]
 ):
-    told = Counter(
+    told: Counter[tuple[object, ...]] = Counter(
         (row["carrier"], int(row["flight"]), row["origin"], int(row["day"]), int(row["dep_time"]))
         for row in rows
         if row["dep_time"]
     )
-    found = Counter()
+    found: Counter[tuple[object, ...]] = Counter()
     for record in week:
         if record.departed_at is None:
             continue
@@ -113,13 +113,13 @@ def test_every_departure_reads_as_the_file_says(
 def test_every_arrival_reads_as_the_file_says_on_the_clocks_of_the_destination(
     week: list[FlightRecord], rows: list[dict[str, str]]
 ):
-    told = Counter(
+    told: Counter[tuple[object, ...]] = Counter(
         (row["carrier"], int(row["flight"]), row["dest"], int(row["arr_time"]))
         for row in rows
         if row["arr_time"]
     )
     airports = read_airports()
-    found = Counter()
+    found: Counter[tuple[object, ...]] = Counter()
     for record in week:
         if record.arrived_at is None:
             continue

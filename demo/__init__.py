@@ -1,0 +1,1 @@
+"""An airline's operations desk, automated with flowcontrol: ``python -m demo``."""
