@@ -174,11 +174,11 @@ def corners(session: nox.Session, corner: str) -> None:
     chosen = session.posargs or folders("unit", "integration")
     if corner == "newest":
         # Without Celery: it pins versions of its own, and only one module may need it.
-        needs = ["-e", ".[postgres]", *group("test")]
+        needs = ["-e", ".[demo,postgres]", *group("test")]
     else:
         extras = project["optional-dependencies"]
         pinned = lowest([*project["dependencies"], *extras["postgres"], *extras["celery"]])
-        needs = ["-e", ".[celery,postgres]", *group("test"), *pinned]
+        needs = ["-e", ".[celery,demo,postgres]", *group("test"), *pinned]
     programs = environment(session, corner, needs, python)
     for database in ("sqlite", "postgres"):
         run(

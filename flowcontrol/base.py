@@ -131,7 +131,13 @@ class RunHandle:
         self.notes.append(str(text))
 
     def set_object(self, obj: Model) -> None:
-        """Make ``obj`` (saved) what the run is about, from the next step on."""
+        """Make ``obj`` what the run is about, from the next step on.
+
+        Raises:
+            ValueError: ``obj`` has not been saved, so there is nothing to point at.
+        """
+        if obj.pk is None:
+            raise ValueError(f"{obj!r} has to be saved before a run can be about it.")
         self.new_object = obj
 
     def evaluate(self, source: str) -> Any:

@@ -19,13 +19,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from flowcontrol.conf import settings
 from flowcontrol.dialect import (
     database_now,
-    fold,
+    execute_with_rows,
     lease_end,
     moment_text,
     returned,
     run_connection,
     token_text,
-    unfold,
 )
 from flowcontrol.models import EngineState, Flow, FlowRun
 
@@ -248,12 +247,9 @@ def _touch(claims: Sequence[Claim], assignments: str, parameters: list[Any]) -> 
         return set()
     connection = run_connection()
     columns = {"id": "bigint", "token": "uuid"}
-    held = [{"id": claim.id, "token": token_text(connection, claim.token)} for claim in claims]
+    held = [{"id": claim.id, "token": claim.token} for claim in claims]
     sql = (
-        f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments} "
-        f"FROM {unfold(connection, columns)} AS v "
+        f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments} FROM {{rows}} AS v "
         f"WHERE r.id = v.id AND r.claim_token = v.token RETURNING {returned(connection, 'id')}"
     )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*parameters, fold(connection, held, columns)])
-        return {row[0] for row in cursor.fetchall()}
+    return {row[0] for row in execute_with_rows(connection, sql, parameters, columns, held)}

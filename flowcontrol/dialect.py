@@ -1,21 +1,30 @@
 """Where PostgreSQL and SQLite differ: connection, moments, leases, tokens, batches of rows.
 
-Rows travel to the database as one JSON text that both unfold, so a batch is one statement with one
-parameter, and both databases run the same story.
+A batch of rows is one statement, in which the rows stand as a table (:func:`execute_with_rows`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.models import FlowRun
+
+Row = Mapping[str, Any]
+
+JSON_TEXT: Final = "json text"
+"""The type of a column of JSON whose value is given as its text already."""
+
+json_text: Final = json.JSONEncoder(allow_nan=False).encode
+"""JSON as Django writes it. SQLite keeps the text as it is, and a lookup for an equal value finds
+only this one. Made once: ``json.dumps`` would build an encoder for every call."""
 
 
 def run_connection() -> BaseDatabaseWrapper:
@@ -67,86 +76,140 @@ def returned(connection: BaseDatabaseWrapper, column: str) -> str:
     return f"r.{column}" if connection.vendor == "postgresql" else column
 
 
-def unfold(connection: BaseDatabaseWrapper, columns: Mapping[str, str]) -> str:
-    """SQL for the rows of a parameter made by :func:`fold`; ``columns`` are PostgreSQL types."""
-    if connection.vendor == "postgresql":
-        typed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        return f"(SELECT * FROM json_to_recordset(%s::json) AS rows({typed}))"
-    extracted = ", ".join(f"value ->> '$.{name}' AS \"{name}\"" for name in columns)
-    return f"(SELECT {extracted} FROM json_each(%s))"
+def execute_with_rows(
+    connection: BaseDatabaseWrapper,
+    sql: str,
+    parameters: Sequence[Any],
+    columns: Mapping[str, str],
+    rows: Sequence[Row],
+) -> list[tuple[Any, ...]]:
+    """Execute a statement that works on many rows; what it returns.
 
-
-def fold(
-    connection: BaseDatabaseWrapper, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
-) -> str:
-    """Rows as one JSON text. What is ``None`` is left out: SQL's NULL, not JSON's.
-
-    SQLite keeps JSON as text, so it gets the very text that Django would have written; otherwise
-    a lookup for an equal value would not find it.
+    Args:
+        connection: where.
+        sql: the statement; ``{rows}`` stands for the rows as a table.
+        parameters: of what comes before ``{rows}``.
+        columns: the columns of that table, with their PostgreSQL types, or :data:`JSON_TEXT`.
+        rows: values as Python has them; what is left out in a row is NULL.
     """
-    as_text = set()
+    returned: list[tuple[Any, ...]] = []
+    with connection.cursor() as cursor:
+        for portion in _portions(connection, columns, rows):
+            table, values = _as_table(connection, columns, portion)
+            cursor.execute(sql.replace("{rows}", table), [*parameters, *values])
+            if cursor.description:
+                returned += cursor.fetchall()
+    return returned
+
+
+def _portions(
+    connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Sequence[Row]
+) -> Iterator[Sequence[Row]]:
+    """All rows at once, but on SQLite no more than it takes parameters for."""
+    size = len(rows) or 1
     if connection.vendor == "sqlite":
-        as_text = {name for name, kind in columns.items() if kind == "jsonb"}
-    folded = [
-        {
-            name: json.dumps(value) if name in as_text else value
-            for name, value in row.items()
-            if value is not None
-        }
+        most = connection.connection.getlimit(connection.Database.SQLITE_LIMIT_VARIABLE_NUMBER)
+        # A few are for the statement's own parameters.
+        size = (most - 10) // len(columns)
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _as_table(
+    connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Sequence[Row]
+) -> tuple[str, list[Any]]:
+    """SQL for ``rows`` as a table, and its parameters: in the form each database reads fastest."""
+    if connection.vendor == "sqlite":
+        named = ", ".join(f'column{number} AS "{name}"' for number, name in enumerate(columns, 1))
+        values = ", ".join([_placeholders(columns)] * len(rows))
+        return f"(SELECT {named} FROM (VALUES {values}))", _adapted(connection, columns, rows)
+    given = ", ".join(
+        f'"{name}" {"text" if kind == JSON_TEXT else kind}' for name, kind in columns.items()
+    )
+    read = ", ".join(
+        f'"{name}"::jsonb' if kind == JSON_TEXT else f'"{name}"' for name, kind in columns.items()
+    )
+    # What is None is left out: SQL's NULL, not JSON's.
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    text = json.dumps(known, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str)
+    return f"(SELECT {read} FROM json_to_recordset(%s::json) AS given({given}))", [text]
+
+
+def _placeholders(columns: Mapping[str, str]) -> str:
+    return f"({', '.join(['%s'] * len(columns))})"
+
+
+def _adapted(
+    connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Iterable[Row]
+) -> list[Any]:
+    """The values of ``rows``, column by column and row by row, as the database stores them."""
+    adapters: dict[str, Callable[[Any], Any]] = {
+        "jsonb": json_text,
+        "timestamptz": partial(moment_text, connection),
+        "uuid": partial(token_text, connection),
+    }
+    order = [(name, adapters.get(kind)) for name, kind in columns.items()]
+    return [
+        adapt(value) if (value := row.get(name)) is not None and adapt is not None else value
         for row in rows
+        for name, adapt in order
     ]
-    return json.dumps(folded, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def insert_rows(
     connection: BaseDatabaseWrapper,
     model: type[models.Model],
     columns: Mapping[str, str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     returning: Sequence[str] = (),
 ) -> list[tuple[Any, ...]]:
-    """Insert many rows with one statement; datetimes may be datetimes.
+    """Insert many rows with one statement; see :func:`execute_with_rows`.
 
     Returns:
         The ``returning`` columns of the new rows, in no particular order.
     """
-    if not rows:
-        return []
     names = ", ".join(f'"{name}"' for name in columns)
-    sql = (
-        f"INSERT INTO {model._meta.db_table} ({names}) "
-        f"SELECT {names} FROM {unfold(connection, columns)} AS v"
-    )
+    sql = f"INSERT INTO {model._meta.db_table} ({names}) "
+    if len(rows) == 1 and not returning:
+        with connection.cursor() as cursor:
+            values = _adapted(connection, columns, rows)
+            cursor.execute(f"{sql} VALUES {_placeholders(columns)}", values)
+        return []
+    sql += f"SELECT {names} FROM {{rows}} AS v"
     if returning:
         sql += f" RETURNING {', '.join(returning)}"
+    return execute_with_rows(connection, sql, [], columns, rows)
+
+
+def update_row(
+    connection: BaseDatabaseWrapper,
+    model: type[models.Model],
+    columns: Mapping[str, str],
+    row: Row,
+    condition: str,
+    parameters: Sequence[Any],
+) -> bool:
+    """Set the columns of the one row that meets ``condition``; whether there was one.
+
+    Only the keys of ``row`` are set, also those that are ``None``.
+    """
+    set_here = {name: kind for name, kind in columns.items() if name in row}
+    assignments = ", ".join(f'"{name}" = %s' for name in set_here)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [fold(connection, _as_texts(connection, rows), columns)])
-        return list(cursor.fetchall()) if returning else []
+        cursor.execute(
+            f"UPDATE {model._meta.db_table} SET {assignments} WHERE {condition}",
+            [*_adapted(connection, set_here, [row]), *parameters],
+        )
+        return bool(cursor.rowcount)
 
 
 def update_rows(
     connection: BaseDatabaseWrapper,
     model: type[models.Model],
     columns: Mapping[str, str],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
 ) -> None:
     """Set the columns beside ``id`` in the rows of these ids, with one statement."""
     assignments = ", ".join(f'"{name}" = v."{name}"' for name in columns if name != "id")
-    sql = (
-        f"UPDATE {model._meta.db_table} AS r SET {assignments} "
-        f"FROM {unfold(connection, columns)} AS v WHERE r.id = v.id"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [fold(connection, _as_texts(connection, rows), columns)])
-
-
-def _as_texts(
-    connection: BaseDatabaseWrapper, rows: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    return [
-        {
-            name: moment_text(connection, value) if isinstance(value, datetime) else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]
+    sql = f"UPDATE {model._meta.db_table} AS r SET {assignments} FROM {{rows}} AS v WHERE r.id = v.id"
+    execute_with_rows(connection, sql, [], columns, rows)

@@ -12,22 +12,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
-from django.db import (
-    DatabaseError,
-    DataError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    router,
-    transaction,
-)
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from flowcontrol import programs
@@ -37,10 +30,10 @@ from flowcontrol.compiling import ProgramPlan
 from flowcontrol.conf import settings
 from flowcontrol.cursor import Cursor
 from flowcontrol.dialect import run_connection
-from flowcontrol.exceptions import AuthorError, ClaimLost, ConnectionLost, PoisonousRun
-from flowcontrol.models import Firing, FlowRun, Status, load_objects
+from flowcontrol.exceptions import ClaimLost, ConnectionLost, NotJSON, PoisonousRun
+from flowcontrol.models import Firing, Status, load_objects
 from flowcontrol.program import Program
-from flowcontrol.slices import Clock, Limits, Needs, Slice
+from flowcontrol.slices import NOWHERE, Clock, Limits, Needs, Slice
 from flowcontrol.writing import WriteBack, write_back
 
 logger = logging.getLogger("flowcontrol")
@@ -171,9 +164,10 @@ def execute_claims(claims: Sequence[Claim], clock: Clock, queue: str | None = No
     try:
         with holding.kept():
             in_memory, with_effects = _step_in_memory(claims, clock, tally, holding, queue)
-            _write_batch(in_memory, tally, holding)
+            _write_batch(in_memory, clock, tally, holding)
             for piece in with_effects:
-                _step_with_effects(piece, clock, tally, holding)
+                effects = partial(piece.step_through_effects, clock, holding.next_step)
+                _alone(piece, effects, clock, tally, holding)
     finally:
         # Only when something beyond a single run went wrong: a dead connection, a keyboard.
         holding.give_back(clock())
@@ -212,11 +206,11 @@ def _prepare(claim: Claim, needs: Needs) -> Slice:
     try:
         program = needs.program_for(claim)
         cursor = Cursor.from_json(claim.cursor) if claim.cursor else program.start()
-    except AuthorError as error:
-        piece = Slice(claim, needs, NO_PROGRAM, Cursor(()))
+        if not isinstance(claim.state, dict):
+            raise NotJSON(f"The state of this run is no JSON object: {claim.state!r:.200}")
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with its rows, it is alone in it)
+        piece = Slice(replace(claim, state={}), needs, NO_PROGRAM, NOWHERE)
         piece.fail(error)
-        assert piece.to_write is not None
-        piece.to_write.cursor = claim.cursor
         return piece
     piece = Slice(claim, needs, program, cursor)
     if claim.rescues > settings.MAX_RESCUES:
@@ -229,17 +223,18 @@ def _prepare(claim: Claim, needs: Needs) -> Slice:
     return piece
 
 
-def _write_batch(pieces: Sequence[Slice], tally: Tally, holding: Holding) -> None:
+def _write_batch(pieces: Sequence[Slice], clock: Clock, tally: Tally, holding: Holding) -> None:
     """Write many stopped runs with one statement; where the database refuses it, one by one."""
     rows = [piece.to_write for piece in pieces if piece.to_write is not None]
     try:
-        with transaction.atomic(using=router.db_for_write(FlowRun)):
-            written = write_back(rows)
-    except (DataError, IntegrityError):
-        # One of them holds what this database cannot store; the others must not suffer for it.
-        written = set()
+        written = write_back(rows)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # noqa: BLE001 (told in the history of the run that is to blame)
+        # One of them holds what cannot be stored; the others must not suffer for it.
         for piece in pieces:
-            written |= _write_alone(piece)
+            _alone(piece, piece.write_stopped, clock, tally, holding)
+        return
     for piece in pieces:
         row = piece.to_write
         holding.let_go(piece.claim)
@@ -252,21 +247,12 @@ def _write_batch(pieces: Sequence[Slice], tally: Tally, holding: Holding) -> Non
     announce([piece.written for piece in pieces if piece.written is not None])
 
 
-def _write_alone(piece: Slice) -> set[int]:
-    row = piece.to_write
-    assert row is not None
+def _alone(
+    piece: Slice, work: Callable[[], None], clock: Clock, tally: Tally, holding: Holding
+) -> None:
+    """Do ``work``, which writes one run, and count what came of it."""
     try:
-        return write_back([row])
-    except (DataError, IntegrityError) as error:
-        piece.forget_progress()
-        piece.fail(error)
-        assert piece.to_write is not None
-        return write_back([piece.to_write])
-
-
-def _step_with_effects(piece: Slice, clock: Clock, tally: Tally, holding: Holding) -> None:
-    try:
-        piece.step_through_effects(clock, holding.next_step)
+        work()
     except ClaimLost as error:
         logger.info("%s", error)
         tally.lost += 1

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from django.db import OperationalError
 
-from flowcontrol.exceptions import AuthorError, ExpressionError, RetryLater
+from flowcontrol.exceptions import AuthorError, ExpressionError, PoisonousRun, RetryLater
 
 LONGEST_TRACEBACK: Final = 20_000
 LONGEST_WAIT: Final = 366 * 24 * 3600
@@ -64,7 +64,9 @@ def wait_before_retry(
         return min(error.after, timedelta(seconds=LONGEST_WAIT))
     if isinstance(error, OperationalError) and not policy:
         policy = DATABASE_BUSY
-    if isinstance(error, AuthorError) or not isinstance(error, Exception) or not policy:
+    if isinstance(error, AuthorError | PoisonousRun) or not isinstance(error, Exception):
+        return None
+    if not policy:
         return None
     if attempt >= policy.get("attempts", 3):
         return None

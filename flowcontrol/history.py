@@ -48,6 +48,13 @@ class StepLog:
         else:
             self._last.append(step)
 
+    def add_notes(self, notes: list[str]) -> None:
+        """Add lines to those of the last step."""
+        kept = self._last or self._first
+        if kept and notes:
+            *step, before = kept[-1]
+            kept[-1] = (*step, [*(before or ()), *notes])
+
     def copy(self) -> StepLog:
         twin = StepLog(self._half * 2)
         twin._first, twin._last, twin.count = self._first[:], self._last.copy(), self.count

@@ -135,6 +135,9 @@ def pause(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | N
     now = now or settings.CLOCK()
     with transaction.atomic():
         was = _move(run, "pause", Status.PAUSED)
+        if was == Status.RUNNING:
+            # It has gone on from what it waited for, even if its worker has not written so yet.
+            RunWait.objects.filter(run_id=run.pk).delete()
         detail = {"did": "pause", "was": was}
         record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail=detail)
     run.refresh_from_db()
@@ -368,4 +371,6 @@ def _explain_waits(run: FlowRun) -> str:
 
 
 def _told(moment: datetime) -> str:
-    return date_format(timezone.localtime(moment), "DATETIME_FORMAT")
+    # Not DATETIME_FORMAT: in English it ends in "a.m.", and the sentence then in two stops.
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i')}"

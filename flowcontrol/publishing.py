@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
 
-from flowcontrol.documents import JSONObject, checksum, read_document
+from flowcontrol.documents import Placed, checksum, read_document, walk
 from flowcontrol.drafting import draft_document, draft_documents, frozen, replace_draft
 from flowcontrol.exceptions import PublishRefused, StaleDraft
 from flowcontrol.findings import Finding, find_all
@@ -31,7 +31,7 @@ def publish(
         document = read_document(frozen(draft_document(locked)))
         findings = find_all(document, flow=locked)
         if errors := [finding for finding in findings if finding.severity == "error"]:
-            raise PublishRefused(_refusal(locked, errors), findings)
+            raise PublishRefused(_refusal(locked, document, errors), findings)
         version = _make_live(locked, document, user=user, note=note)
     flow.live_version = version
     return version
@@ -47,9 +47,10 @@ def roll_back(version: FlowVersion, *, user: Any = None, note: str = "") -> Flow
     """
     with transaction.atomic():
         locked = Flow.objects.locked(version.flow_id)
-        findings = find_all(read_document(version.document), flow=locked)
+        document = read_document(version.document)
+        findings = find_all(document, flow=locked)
         if errors := [finding for finding in findings if finding.severity == "error"]:
-            raise PublishRefused(_refusal(locked, errors), findings)
+            raise PublishRefused(_refusal(locked, document, errors), findings)
         return _make_live(
             locked,
             version.document,
@@ -63,7 +64,7 @@ def load_version_into_draft(version: FlowVersion, *, revision: int | None = None
     replace_draft(version.flow, version.document, revision=revision)
 
 
-def has_unpublished_changes(flow: Flow, draft: JSONObject | None = None) -> bool:
+def has_unpublished_changes(flow: Flow, draft: dict[str, Any] | None = None) -> bool:
     """Whether publishing the draft now would make a new version; ``draft`` spares reading it."""
     live = flow.live_version
     if live is None:
@@ -102,7 +103,18 @@ def _make_live(flow: Flow, document: dict[str, Any], *, user: Any, note: str) ->
     return version
 
 
-def _refusal(flow: Flow, errors: list[Finding]) -> str:
-    told = "; ".join(finding.message.rstrip(".") for finding in errors[:3])
+def _refusal(flow: Flow, document: Mapping[str, Any], errors: list[Finding]) -> str:
+    rows = {placed.row["uid"]: placed for placed in walk(document)}
+    told = "; ".join(
+        f"{_place(rows.get(finding.uid))}{finding.message.rstrip('.')}" for finding in errors[:3]
+    )
     more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
     return f'"{flow}" cannot be published: {told}{more}.'
+
+
+def _place(placed: Placed | None) -> str:
+    if placed is None:
+        return ""
+    if placed.row["label"]:
+        return f'row "{placed.row["label"]}": '
+    return f"row {placed.place + 1} ({placed.row['action']}): "

@@ -267,6 +267,8 @@ def register_trigger_as_signal_handler(
     sender: type[Model] | str,
     label: _StrOrPromise = "",
     when: Callable[..., bool] | None = None,
+    payload: Callable[..., Mapping[str, Any]] | None = None,
+    payload_schema: Mapping[str, Any] | None = None,
 ) -> TriggerType:
     """Declare a trigger that fires whenever ``signal`` is sent for an instance of ``sender``.
 
@@ -276,12 +278,15 @@ def register_trigger_as_signal_handler(
         sender: the model, as class or ``"app_label.Model"``.
         when: gets the signal's keyword arguments (``instance`` among them) and says whether this
             one counts; without it every one does.
+        payload: gets the same arguments and gives the data that comes with the event.
+        payload_schema: JSON Schema of that data.
     """
-    trigger = register_trigger(name, model=sender, label=label)
+    trigger = register_trigger(name, sender, label, payload_schema)
 
     def fire(sender: Any, instance: Model, **kwargs: Any) -> None:
         if when is None or when(sender=sender, instance=instance, **kwargs):
-            trigger(instance)
+            data = payload(sender=sender, instance=instance, **kwargs) if payload else None
+            trigger(instance, payload=data)
 
     def connect(model: type[Model]) -> None:
         # Not weak: nothing else refers to the handler, it would vanish at once.

@@ -13,28 +13,32 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, Literal
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, router, transaction
+from django.db import InterfaceError, OperationalError, models, router, transaction
 from django.utils import timezone
 
 from flowcontrol.announcing import announce
-from flowcontrol.base import RunHandle
+from flowcontrol.base import BaseAction, RunHandle
 from flowcontrol.claiming import Claim
 from flowcontrol.compiling import ProgramPlan
 from flowcontrol.conf import settings
 from flowcontrol.cursor import RESUME, RETURN, RUN, Cursor, Frame
-from flowcontrol.dialect import is_lost, run_connection
+from flowcontrol.dialect import is_lost, json_text, run_connection
 from flowcontrol.directives import (
     NO_RESULT,
+    UNCHANGED,
     Abort,
+    Break,
     Continue,
     Directive,
     Enter,
     FlowDirective,
+    Leave,
     Suspend,
     SuspendAndRepeat,
 )
@@ -48,7 +52,7 @@ from flowcontrol.exceptions import (
 )
 from flowcontrol.expressions import Scope, to_json
 from flowcontrol.failures import clean, describe, message_of, wait_before_retry
-from flowcontrol.history import StepLog, reverse_patch
+from flowcontrol.history import StepLog, reverse_patch, shown
 from flowcontrol.interpreter import advance
 from flowcontrol.models import EventKind, FlowRun, Outcome, Status, WaitKind, load_objects
 from flowcontrol.models.references import Reference
@@ -73,6 +77,9 @@ _DIRECTIVE_NAMES: Final[dict[type, str]] = {
     SuspendAndRepeat: "repeat",
 }
 
+
+ALWAYS_TOLD: Final = frozenset({EventKind.FAILED, EventKind.RETRY})
+"""Kinds of events that enter the history even where ``FLOWCONTROL_HISTORY`` is ``none``."""
 
 MOST_IN_A_GROUP: Final = 100
 """Steps in one shared transaction: what a crash repeats, and how long rows stay locked."""
@@ -149,7 +156,7 @@ class _Saved:
 
     cursor: Cursor
     state: dict[str, Any]
-    base: dict[str, Any]
+    start: tuple[Cursor, dict[str, Any]]
     visit: int
     log: StepLog
     claim: Claim
@@ -160,6 +167,7 @@ class Slice:
 
     __slots__ = (
         "_base",
+        "_began_at",
         "_config",
         "abort_reason",
         "budget",
@@ -187,7 +195,8 @@ class Slice:
         self.plan: ProgramPlan = program.payload
         self.cursor = cursor
         self.state = dict(claim.state)
-        self._base = claim.state
+        # What the database holds; the other ends of the next write.
+        self._began_at, self._base = cursor, claim.state
         self._config: Mapping[str, Any] = {}
         self.limits = needs.limits
         self.queue = needs.queue
@@ -259,14 +268,12 @@ class Slice:
     def step(self, node: Node, frame: Frame) -> Directive:
         """One step: ask the row, move the cursor, note what happened."""
         started = perf_counter_ns()
-        handle, scope, plan = self.handle, self.scope, node.payload
+        handle, scope = self.handle, self.scope
         if len(self.cursor.frames) > 1:
             self._set_loop_variables()
         elif scope.loop:
             scope.loop = {}
         directive = self._answer(node, frame)
-        if plan.result_key and isinstance(directive, Continue):
-            self._store_result(plan.result_key, directive.result)
         cursor = advance(self.program, self.cursor, directive)
         if frame.phase == RETURN and node.has_budget and isinstance(directive, Enter):
             self._check_turns(cursor, node)
@@ -299,25 +306,23 @@ class Slice:
         handle, plan = self.handle, node.payload
         if frame.phase == RESUME:
             # What woke it is the row's result; a wait that simply ran out has none.
-            return Continue(handle.wakeup["data"]) if handle.wakeup else FlowDirective.CONTINUE
+            woken = Continue(handle.wakeup["data"]) if handle.wakeup else FlowDirective.CONTINUE
+            _store_result(self.state, plan.result_key, woken)
+            return woken
         handle.memo = frame.memo
         config = plan.config_for(handle) if plan.computed else plan.config
         ask = node.run if frame.phase == RUN else node.return_from_children
         if plan.writes_json:
             answer = ask(run=handle, obj=self.obj, config=config)
+            _store_result(self.state, plan.result_key, answer)
         else:
             self._config = config
-            answer = self._ask_with_own_state(ask, config)
-        if answer is None:
-            return FlowDirective.CONTINUE
-        if type(answer) not in _DIRECTIVE_NAMES:
-            raise AuthorError(
-                f"Action {node.name!r} returned {answer!r}; an action returns a FlowDirective or "
-                f"None."
-            )
-        return answer
+            answer = self._ask_with_own_state(ask, config, plan.result_key)
+        return FlowDirective.CONTINUE if answer is None else answer
 
-    def _ask_with_own_state(self, ask: Any, config: Mapping[str, Any]) -> Directive | None:
+    def _ask_with_own_state(
+        self, ask: Any, config: Mapping[str, Any], result_key: str = ""
+    ) -> Directive | None:
         """Ask an action that may leave anything in the state.
 
         It gets a copy, which becomes the state only as what JSON makes of it: the rows after it
@@ -328,17 +333,14 @@ class Slice:
         before = _text_of(self.state)
         handle.state = scope.state = json.loads(before)
         try:
-            answer: Directive | None = ask(run=handle, obj=self.obj, config=config)
+            answer = storable(ask(run=handle, obj=self.obj, config=config))
+            _store_result(handle.state, result_key, answer)
             after = state_text(handle.state, self.limits.state_size)
             if after != before:
                 self.state = json.loads(after)
         finally:
             handle.state = scope.state = self.state
         return answer
-
-    def _store_result(self, key: str, result: Any) -> None:
-        if result is not NO_RESULT:
-            self.state[key] = to_json(result, where=f"result {key!r}")
 
     def _set_loop_variables(self) -> None:
         names: dict[str, Any] = {}
@@ -404,8 +406,7 @@ class Slice:
             if stop == "effect":
                 stop = self.guarded(go_on)
         if self.to_write is not None:
-            row, self.to_write = self.to_write, None
-            self.write(row)
+            self.write_stopped()
 
     def _look_at(self, clock: Clock) -> None:
         now = clock()
@@ -432,10 +433,11 @@ class Slice:
         if node.payload.groupable and not self.one_by_one:
             try:
                 return group()
-            except (ClaimLost, KeyboardInterrupt):
+            except KeyboardInterrupt:
                 raise
             except BaseException:  # noqa: BLE001 (told below, by the step that is to blame)
                 self._restore(saved)
+                self.scope.reads = []
                 self.one_by_one = True
         return self.guarded(one, saved)
 
@@ -466,18 +468,36 @@ class Slice:
         if in_foreign_transaction():
             self._yield()
             return "to write"
-        self.checkpoint()
+        if self.guarded(self.checkpoint) == "to write":
+            return "to write"
         saved = self._save()
 
         def work() -> Stop:
             directive = self.step(node, frame)
             self._look_at(clock)
             with transaction.atomic(using=_alias()):
-                result = directive.result if isinstance(directive, Continue) else None
-                node.action.record(result, run=self.handle, obj=self.obj, config=self._config)
+                self._record(node, directive, saved.visit)
                 return self._settle(directive)
 
         return self.guarded(work, saved)
+
+    def _record(self, node: Node, directive: Directive, visit: int) -> None:
+        """Let the action write down what came of its call, as part of the step that called."""
+        if type(node.action).record is BaseAction.record:
+            return
+        handle = self.handle
+        result = directive.result if isinstance(directive, Continue) else None
+        if result is NO_RESULT:
+            result = None
+        handle.visit = visit
+        try:
+            self._ask_with_own_state(partial(node.action.record, result), self._config)
+        finally:
+            handle.visit = self.visit
+        self.log.add_notes(handle.notes)
+        handle.notes = []
+        if handle.new_object is not None:
+            self._adopt_object(handle.new_object)
 
     def _step_through_afresh(self) -> Stop:
         """The outside world took its time: whatever is next sees the object as it is now."""
@@ -501,10 +521,21 @@ class Slice:
                 with transaction.atomic(using=_alias()):
                     return work()
             return work()
-        except (ClaimLost, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
+        except ClaimLost:
+            if saved is None or not self._is_still_held():
+                raise
+            self._restore(saved)
+            self.fail(
+                AuthorError(
+                    "It took the run away from itself, by cancelling, pausing or moving it. An "
+                    "action says what should happen by what it returns, for example "
+                    "FlowDirective.ABORT."
+                )
+            )
         except _ObjectGone:
-            self._finish(Outcome.OBSOLETE, f"Its object ({self.claim.object_id}) is gone.")
+            return self.guarded(self._end_without_object)
         except BaseException as error:  # an action's SystemExit is its run's failure, not ours
             if is_lost(connection, session, error):
                 raise ConnectionLost(f"{message_of(error)} (run #{self.claim.id})") from error
@@ -513,6 +544,11 @@ class Slice:
             self.fail(error)
         return "to write"
 
+    def _is_still_held(self) -> bool:
+        """Whether the claim stands after a rollback: then the step itself had taken it away."""
+        held = FlowRun.objects.filter(pk=self.claim.id, claim_token=self.claim.token)
+        return held.exists()
+
     def _settle(self, directive: Directive) -> Stop:
         """Write the run as the step left it, inside the step's transaction."""
         if isinstance(directive, Suspend | SuspendAndRepeat):
@@ -520,14 +556,13 @@ class Slice:
         elif self.cursor.ended:
             self._end()
         else:
-            self.checkpoint()
-            return "effect"
+            return self.checkpoint()
         row, self.to_write = self.to_write, None
         assert row is not None
         self.write(row)
         return "to write"
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> Stop:
         """Write the progress so far and keep the claim, with a new lease.
 
         Raises:
@@ -536,6 +571,26 @@ class Slice:
         row = self._row(Status.RUNNING, EventKind.STEPS if self.log.count else None)
         row.keep_claim = True
         self.write(row)
+        return "effect"
+
+    def write_stopped(self) -> None:
+        """Write how the slice stopped; where that cannot be stored, that it cannot.
+
+        Raises:
+            ClaimLost: the run is not ours any more.
+        """
+        row = self.to_write
+        assert row is not None
+        try:
+            self.write(row)
+        except (ClaimLost, OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 (told in the run's history)
+            self.forget_progress()
+            self.fail(error)
+            assert self.to_write is not None
+            self.write(self.to_write)
+        self.to_write = None
 
     def write(self, row: WriteBack) -> None:
         """Write one row and take what was written as the new starting point.
@@ -550,7 +605,9 @@ class Slice:
         claim.visit = self.visit
         claim.attempts = row.attempts
         claim.rescues = row.rescues
-        self._base = dict(self.state)
+        claim.wakeup = row.wakeup
+        claim.cursor = row.cursor
+        self._began_at, self._base = self.cursor, dict(self.state)
         self.log = StepLog(self.limits.kept_steps)
         if not row.keep_claim:
             self.written = row
@@ -558,7 +615,7 @@ class Slice:
 
     def forget_progress(self) -> None:
         """Go back to what the database holds: for a run whose progress it refuses to store."""
-        self.cursor = Cursor.from_json(self.claim.cursor) if self.claim.cursor else self.cursor
+        self.cursor = self._began_at
         self.state = self.handle.state = self.scope.state = dict(self._base)
         self.visit = self.handle.visit = self.claim.visit
         self.log = StepLog(self.limits.kept_steps)
@@ -567,7 +624,7 @@ class Slice:
         return _Saved(
             self.cursor,
             dict(self.state),
-            self._base,
+            (self._began_at, self._base),
             self.visit,
             self.log.copy(),
             replace(self.claim),
@@ -575,48 +632,55 @@ class Slice:
 
     def _restore(self, saved: _Saved) -> None:
         self.cursor, self.visit, self.log = saved.cursor, saved.visit, saved.log
-        self.claim, self._base = saved.claim, saved.base
+        self._began_at, self._base = saved.start
+        self.claim = saved.claim
         self.state = self.handle.state = self.scope.state = saved.state
         self.handle.visit = self.visit
+        self.handle.wakeup = self.claim.wakeup
+        self.handle.attempt = self.claim.attempts + 1
+        self.handle.notes, self.handle.new_object = [], None
         self.to_write = self.written = None
 
     # --- coming to a stop ---------------------------------------------------------------------
 
     def _row(self, status: Status, kind: EventKind | None, **event: Any) -> WriteBack:
         """The write that leaves the run in ``status``, with everything since the last one."""
-        undo = reverse_patch(self._base, self.state)
+        state, undo = None, reverse_patch(self._base, self.state)
         if undo is not None:
-            check_size(_text_of(self.state), self.limits.state_size)
+            state = json_text(self.state)
+            check_size(state, self.limits.state_size)
         if kind is None and undo is not None:
             kind = EventKind.STEPS
         moved = self.visit != self.claim.visit
         row = WriteBack(
             claim=self.claim,
             status=status,
-            cursor=self.cursor.to_json(),
+            # A run that could not even begin stays where it is, wherever that is.
+            cursor=self.cursor.to_json() if self.cursor != NOWHERE else self.claim.cursor,
             action_uid=self.cursor.uid,
             visit=self.visit,
             at=self.handle.now,
-            state=None if undo is None else self.state,
-            # Both count what happened at this very step; a run that got past it starts afresh.
+            state=state,
+            # These belong to this very step; a run that got past it starts afresh.
             attempts=0 if moved else self.claim.attempts,
             rescues=0 if moved else self.claim.rescues,
+            wakeup=None if moved else self.claim.wakeup,
         )
-        if kind is not None and self.limits.history != "none":
+        if kind is not None and (self.limits.history != "none" or kind in ALWAYS_TOLD):
             row.event = NewEvent(kind, steps=self.log.to_json() or None, undo=undo, **event)
         return row
 
     def _yield(self, queue: str = "") -> None:
-        """Give the run back with its progress, due at once, for a worker of ``queue``."""
-        self.cursor = self.cursor.parked()
+        """Give the run back with its progress, due at once, for a worker of ``queue``.
+
+        That is no wait: loops go on counting their turns.
+        """
         self.to_write = self._row(Status.PENDING, EventKind.STEPS if self.log.count else None)
         self.to_write.due = self.handle.now
         self.to_write.queue = queue
 
     def _park(self, directive: Suspend | SuspendAndRepeat) -> None:
         until, event = directive.until, directive.for_event
-        if until is not None and timezone.is_naive(until):
-            raise AuthorError(f"A run can wait only until an aware datetime, not {until!r}.")
         self.cursor = self.cursor.parked()
         wait = NewWait(
             kind=WaitKind.EVENT if event else WaitKind.TIME if until else WaitKind.WAKE,
@@ -637,6 +701,10 @@ class Slice:
         else:
             self._finish(Outcome.COMPLETE, "")
 
+    def _end_without_object(self) -> Stop:
+        self._finish(Outcome.OBSOLETE, f"Its object ({self.claim.object_id}) is gone.")
+        return "to write"
+
     def _finish(self, outcome: Outcome, reason: str) -> None:
         row = self._row(Status.DONE, EventKind.DONE, reason=clean(reason))
         row.outcome = outcome
@@ -646,16 +714,25 @@ class Slice:
 
     def fail(self, error: BaseException) -> None:
         """Stop at the step that raised: to be tried again, or as failed."""
+        try:
+            self._stop_at(error)
+        except Exception as worse:  # noqa: BLE001 (told in the run's history)
+            # What was done since the last write, or how to go on, cannot be written down.
+            self.forget_progress()
+            self._stop_at(worse, may_retry=False)
+
+    def _stop_at(self, error: BaseException, *, may_retry: bool = True) -> None:
         uid = self.cursor.uid
         node = self.program.nodes.get(uid)
         attempt = (self.claim.attempts if self.visit == self.claim.visit else 0) + 1
-        values = [[name, clean(str(value))[:200]] for name, value in self.scope.reads]
+        values = [[name, str(shown(value))] for name, value in self.scope.reads]
         self.scope.reads = []
         self.handle.notes = []
         if isinstance(error, StateTooBig):
             self.forget_progress()
         detail = describe(error, uid=uid, attempt=attempt, values=values)
-        wait = wait_before_retry(error, node.payload.retry if node else None, attempt)
+        policy = node.payload.retry if node else None
+        wait = wait_before_retry(error, policy, attempt) if may_retry else None
         if wait is not None:
             row = self._row(Status.WAITING, EventKind.RETRY, detail=detail)
             row.due = self.handle.now + wait
@@ -673,6 +750,45 @@ class Slice:
 # Made once: json.dumps would build an encoder for every call.
 _text_of: Final = json.JSONEncoder(ensure_ascii=False).encode
 _strict_text_of: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+NOWHERE: Final = Cursor(())
+"""The position of a run whose position cannot be told."""
+
+
+def storable(answer: Any) -> Directive | None:
+    """What an action answered, as something that can be written down.
+
+    Raises:
+        AuthorError: it is no directive, or one with something in it that has no place there.
+    """
+    match answer:
+        case None | Continue() | Leave() | Break():
+            return answer
+        case Enter(memo, names):
+            if memo is None and names is None:
+                return answer
+            variables: Any = to_json(dict(names), where="the loop variables") if names else None
+            return Enter(to_json(memo, where="the memo"), variables)
+        case Abort(reason):
+            return Abort(str(reason or ""))
+        case Suspend() | SuspendAndRepeat():
+            # Annotations bind nobody at run time.
+            until: Any = answer.until
+            event: Any = answer.for_event
+            if until is not None and not (isinstance(until, datetime) and timezone.is_aware(until)):
+                raise AuthorError(f"A run can wait only until an aware datetime, not {until!r}.")
+            if event is not None and not isinstance(event, str):
+                raise AuthorError(f"A run waits for a trigger by its name, not by {event!r}.")
+            if isinstance(answer, SuspendAndRepeat) and answer.memo is not UNCHANGED:
+                return replace(answer, memo=to_json(answer.memo, where="the memo"))
+            return answer
+    raise AuthorError(f"It returned {answer!r}; an action returns a FlowDirective or None.")
+
+
+def _store_result(state: dict[str, Any], key: str, answer: Directive | None) -> None:
+    if key and isinstance(answer, Continue) and answer.result is not NO_RESULT:
+        state[key] = to_json(answer.result, where=f"result {key!r}")
 
 
 def _name(node: Node) -> str:

@@ -180,7 +180,7 @@ def rehearse(
 
     Actions with effects are called like the others, so hand in only what may be called.
     ``restarting`` writes position and state as JSON and reads them back after every step, as if
-    each step had a worker of its own; rows that keep something else come to light.
+    each step had a worker of its own: it has to come to the same.
 
     Raises:
         Exception: whatever a row raises.

@@ -8,7 +8,7 @@ know, and must not write the step a second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -17,15 +17,14 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.claiming import Claim
-from flowcontrol.conf import settings
 from flowcontrol.dialect import (
-    fold,
-    lease_end,
-    moment_text,
+    JSON_TEXT,
+    execute_with_rows,
+    insert_rows,
     returned,
     run_connection,
     token_text,
-    unfold,
+    update_row,
 )
 from flowcontrol.models import FlowRun, RunEvent, RunWait
 
@@ -56,8 +55,8 @@ class NewEvent:
 class WriteBack:
     """What a worker writes about a run that it holds.
 
-    ``keep_claim`` is for a checkpoint in the middle: the run stays claimed and its lease is
-    renewed. ``state`` is ``None`` when it did not change, which spares the database the column.
+    ``keep_claim`` is for a checkpoint in the middle: the run stays claimed. ``state`` is its JSON
+    text, or ``None`` when it did not change, which spares the database the column.
     """
 
     claim: Claim
@@ -66,7 +65,7 @@ class WriteBack:
     action_uid: str
     visit: int
     at: datetime
-    state: dict[str, Any] | None = None
+    state: str | None = None
     due: datetime | None = None
     outcome: str = ""
     reason: str = ""
@@ -79,31 +78,40 @@ class WriteBack:
     event: NewEvent | None = None
     waits: Sequence[NewWait] = field(default_factory=tuple)
 
+    @property
+    def may_have_waited(self) -> bool:
+        """A run that has neither stepped nor failed before has no waits to be forgotten."""
+        return bool(self.claim.visit or self.claim.attempts) and not self.keep_claim
 
-_RUN_COLUMNS: Final = {
+
+_PROOF_COLUMNS: Final = {
     "id": "bigint",
     "token": "uuid",
+    "was_seq": "integer",
+    "was_visit": "bigint",
+}
+_RUN_COLUMNS: Final = {
     "status": "text",
     "outcome": "text",
     "reason": "text",
     "due": "timestamptz",
-    "has_state": "boolean",
-    "state": "jsonb",
+    "state": JSON_TEXT,
     "cursor": "jsonb",
     "action_uid": "text",
     "queue": "text",
-    "wakeup": "jsonb",
     "attempts": "integer",
     "rescues": "integer",
     "visit": "bigint",
     "seq": "integer",
     "done_at": "timestamptz",
-    "keep_claim": "boolean",
-    "was_seq": "integer",
-    "was_visit": "bigint",
     "content_type_id": "integer",
     "object_id": "text",
+    "wakeup": "jsonb",
+    "claim_token": "uuid",
+    "lease_until": "timestamptz",
 }
+"""What a write sets in the run's row; the claim's two it only clears."""
+
 _EVENT_COLUMNS: Final = {
     "run_id": "bigint",
     "seq": "integer",
@@ -125,7 +133,7 @@ _WAIT_COLUMNS: Final = {
 
 
 def write_back(rows: Sequence[WriteBack]) -> set[int]:
-    """Write what came of claimed runs, with history and waits, in one transaction.
+    """Write runs that have come to a stop, with history and waits, in one transaction.
 
     Each row proves its token in the join, so a run that was cancelled, rescued or paused in the
     meantime is left alone and nothing of it enters the history.
@@ -136,68 +144,78 @@ def write_back(rows: Sequence[WriteBack]) -> set[int]:
     if not rows:
         return set()
     connection = run_connection()
-    with transaction.atomic(using=connection.alias):
+    # Without a savepoint: what fails here must take an open transaction with it.
+    with transaction.atomic(using=connection.alias, savepoint=False):
         written = _update_runs(connection, rows)
         kept = [row for row in rows if row.claim.id in written]
-        _insert(
-            connection,
-            RunEvent._meta.db_table,
-            _EVENT_COLUMNS,
-            [_event_values(connection, row, row.event) for row in kept if row.event],
-        )
-        # A run that has neither stepped nor failed before has never waited: nothing to look for.
-        resumed = [
-            row.claim.id
-            for row in kept
-            if (row.claim.visit or row.claim.attempts) and not row.keep_claim
-        ]
-        if resumed:
-            _delete_waits(connection, resumed)
-        _insert(
-            connection,
-            RunWait._meta.db_table,
-            _WAIT_COLUMNS,
-            [_wait_values(connection, row, wait) for row in kept for wait in row.waits],
-        )
+        _write_around(connection, kept)
     return written
 
 
 def write_one(row: WriteBack) -> bool:
-    """:func:`write_back` for a single run: whether it was still ours."""
-    return bool(write_back([row]))
+    """Write one run, to stop or to go on, with history and waits: whether it was still ours."""
+    connection = run_connection()
+    with transaction.atomic(using=connection.alias, savepoint=False):
+        if not _update_run(connection, row):
+            return False
+        _write_around(connection, [row])
+    return True
 
 
 def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> set[int]:
-    source = unfold(connection, _RUN_COLUMNS)
+    values = [{**_proof(row), **_run_values(row)} for row in rows]
+    columns = {name: _RUN_COLUMNS[name] for name in _RUN_COLUMNS if name in values[0]}
+    assignments = ", ".join(f"{name} = v.{name}" for name in columns if name != "state")
     sql = (
-        f"UPDATE {FlowRun._meta.db_table} AS r SET status = v.status, outcome = v.outcome, "
-        "reason = v.reason, due = v.due, cursor = v.cursor, action_uid = v.action_uid, "
-        "queue = v.queue, "
-        "state = CASE WHEN v.has_state THEN v.state ELSE r.state END, wakeup = v.wakeup, "
-        "attempts = v.attempts, rescues = v.rescues, visit = v.visit, seq = v.seq, "
-        "done_at = v.done_at, content_type_id = v.content_type_id, object_id = v.object_id, "
-        "claim_token = CASE WHEN v.keep_claim THEN r.claim_token ELSE NULL END, "
-        f"lease_until = CASE WHEN v.keep_claim THEN {lease_end(connection)} ELSE NULL END "
-        f"FROM {source} AS v WHERE r.id = v.id AND r.claim_token = v.token "
+        f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments}, "
+        "state = COALESCE(v.state, r.state), "
+        "claim_token = NULL, lease_until = NULL FROM {rows} AS v "
+        "WHERE r.id = v.id AND r.claim_token = v.token "
         "AND r.seq = v.was_seq AND r.visit = v.was_visit "
         f"RETURNING {returned(connection, 'id')}"
     )
-    values = [_run_values(connection, row) for row in rows]
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [settings.LEASE_SECONDS, fold(connection, values, _RUN_COLUMNS)])
-        return {row[0] for row in cursor.fetchall()}
+    returned_rows = execute_with_rows(connection, sql, [], {**_PROOF_COLUMNS, **columns}, values)
+    return {row[0] for row in returned_rows}
 
 
-def _run_values(connection: BaseDatabaseWrapper, row: WriteBack) -> dict[str, Any]:
+def _update_run(connection: BaseDatabaseWrapper, row: WriteBack) -> bool:
+    claim, values = row.claim, _run_values(row)
+    if row.state is None:
+        del values["state"]
+    if row.keep_claim:
+        # Due as it was when it was claimed: whoever takes it over finds it due at once.
+        del values["due"]
+    else:
+        values.update(claim_token=None, lease_until=None)
+    return update_row(
+        connection,
+        FlowRun,
+        _RUN_COLUMNS,
+        values,
+        "id = %s AND claim_token = %s AND seq = %s AND visit = %s",
+        [claim.id, token_text(connection, claim.token), claim.seq, claim.visit],
+    )
+
+
+def _proof(row: WriteBack) -> dict[str, Any]:
+    """What has to be true of the run's row for the write to be ours, and not yet done."""
     claim = row.claim
     return {
         "id": claim.id,
-        "token": token_text(connection, claim.token),
+        "token": claim.token,
+        "was_seq": claim.seq,
+        "was_visit": claim.visit,
+    }
+
+
+def _run_values(row: WriteBack) -> dict[str, Any]:
+    claim = row.claim
+    return {
         "status": row.status,
         "outcome": row.outcome,
         "reason": row.reason,
-        "due": moment_text(connection, row.due),
-        "has_state": row.state is not None,
+        "due": row.due,
+        "state": row.state,
         "cursor": row.cursor,
         "action_uid": row.action_uid,
         "queue": row.queue,
@@ -205,65 +223,46 @@ def _run_values(connection: BaseDatabaseWrapper, row: WriteBack) -> dict[str, An
         "rescues": row.rescues,
         "visit": row.visit,
         "seq": claim.seq + (row.event is not None),
-        "done_at": moment_text(connection, row.done_at),
-        "keep_claim": row.keep_claim,
-        "was_seq": claim.seq,
-        "was_visit": claim.visit,
+        "done_at": row.done_at,
         "content_type_id": claim.content_type_id,
         "object_id": claim.object_id,
-        "state": row.state,
         "wakeup": row.wakeup,
     }
 
 
-def _event_values(
-    connection: BaseDatabaseWrapper, row: WriteBack, event: NewEvent
-) -> dict[str, Any]:
+def _write_around(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> None:
+    """History and waits of runs that have just been written."""
+    events = [_event_values(row, row.event) for row in rows if row.event]
+    if events:
+        insert_rows(connection, RunEvent, _EVENT_COLUMNS, events)
+    resumed = [{"id": row.claim.id} for row in rows if row.may_have_waited]
+    if resumed:
+        sql = f"DELETE FROM {RunWait._meta.db_table} WHERE run_id IN (SELECT id FROM {{rows}} AS v)"
+        execute_with_rows(connection, sql, [], {"id": "bigint"}, resumed)
+    waits = [_wait_values(row, wait) for row in rows for wait in row.waits]
+    if waits:
+        insert_rows(connection, RunWait, _WAIT_COLUMNS, waits)
+
+
+def _event_values(row: WriteBack, event: NewEvent) -> dict[str, Any]:
     return {
         "run_id": row.claim.id,
         "seq": row.claim.seq + 1,
-        "at": moment_text(connection, row.at),
+        "at": row.at,
         "kind": event.kind,
-        "reason": event.reason,
         "steps": event.steps,
         "undo": event.undo,
         "detail": event.detail,
+        "reason": event.reason,
     }
 
 
-def _wait_values(connection: BaseDatabaseWrapper, row: WriteBack, wait: NewWait) -> dict[str, Any]:
+def _wait_values(row: WriteBack, wait: NewWait) -> dict[str, Any]:
     return {
         "run_id": row.claim.id,
         "kind": wait.kind,
         "trigger": wait.trigger,
         "content_type_id": wait.content_type_id,
         "object_id": wait.object_id,
-        "until": moment_text(connection, wait.until),
+        "until": wait.until,
     }
-
-
-def _insert(
-    connection: BaseDatabaseWrapper,
-    table: str,
-    columns: dict[str, str],
-    rows: Sequence[dict[str, Any]],
-) -> None:
-    if not rows:
-        return
-    names = ", ".join(connection.ops.quote_name(name) for name in columns)
-    source = unfold(connection, columns)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} AS v",
-            [fold(connection, rows, columns)],
-        )
-
-
-def _delete_waits(connection: BaseDatabaseWrapper, run_ids: Iterable[int]) -> None:
-    columns = {"id": "bigint"}
-    sql = (
-        f"DELETE FROM {RunWait._meta.db_table} "
-        f"WHERE run_id IN (SELECT id FROM {unfold(connection, columns)} AS v)"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [fold(connection, [{"id": pk} for pk in run_ids], columns)])

@@ -111,7 +111,7 @@ class Group(ControlAction):
         return FlowDirective.ENTER
 
     def sentence(self, config: Config) -> str:
-        return config.get("title") or str(self.verbose_name)
+        return str(shown(config.get("title")) or self.verbose_name)
 
 
 @register_action

@@ -57,6 +57,11 @@ def check_values(config: Config) -> list[tuple[str, str, str]]:
     return check_expressions(state, "state")
 
 
+def _has_keys(state: Any) -> bool:
+    """Whether the keys can be told yet: not of a computed value, nor of what is no object."""
+    return isinstance(state, dict) and not is_computed(state)
+
+
 class _StateAction(BaseAction):
     group = _("State")
     effects: ClassVar[Effects] = "none"
@@ -109,7 +114,7 @@ class SetState(_StateAction):
 
     def sentence(self, config: Config) -> str:
         state = config.get("state", {})
-        names = shown(state) if is_computed(state) else ", ".join(state)
+        names = ", ".join(state) if _has_keys(state) else shown(state)
         return _now("Set state to %(names)s") % {"names": names or "{}"}
 
 
@@ -127,8 +132,8 @@ class UpdateState(_StateAction):
 
     def sentence(self, config: Config) -> str:
         state = config.get("state", {})
-        if is_computed(state):
+        if not _has_keys(state):
             return _now("Set %(values)s") % {"values": shown(state)}
-        sign = "=" if config.get("evaluate") else ":"
-        told = ", ".join(f"{key} {sign} {value}" for key, value in list(state.items())[:3])
+        sign = " =" if config.get("evaluate") else ":"
+        told = ", ".join(f"{key}{sign} {value}" for key, value in list(state.items())[:3])
         return _now("Set %(values)s") % {"values": told + (", …" if len(state) > 3 else "")}

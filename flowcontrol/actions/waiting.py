@@ -166,8 +166,13 @@ class Delay(BaseAction):
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
         zone = self.zone(config)
         base = run.evaluate(config["base"]) if config.get("base") else run.now
+        base = as_moment(base, zone)
+        if not any(config.get(name) for name in ("base", "duration", "months")):
+            # "At 23:55", asked at 23:55: tomorrow. A daily loop would otherwise do all its rounds
+            # in the one moment that the first of them waited for.
+            base += timedelta.resolution
         moment = moment_after(
-            as_moment(base, zone),
+            base,
             duration=parse_duration(config["duration"]) if config.get("duration") else None,
             months=config.get("months", 0),
             weekday=WEEKDAYS.index(config["weekday"]) if config.get("weekday") else None,
@@ -194,15 +199,17 @@ class Delay(BaseAction):
     def sentence(self, config: Config) -> str:
         parts = []
         if config.get("duration") or config.get("months"):
-            months = config.get("months")
-            told = [_now("%s months") % months] if months else []
-            told += [str(shown(config["duration"]))] if config.get("duration") else []
-            parts.append(_now("wait %(length)s") % {"length": " + ".join(told)})
+            months = shown(config.get("months"))
+            lengths = [_now("%s months") % months] if months else []
+            lengths += [str(shown(config["duration"]))] if config.get("duration") else []
+            parts.append(_now("wait %(length)s") % {"length": " + ".join(lengths)})
         if config.get("weekday"):
-            weekday = _WEEKDAY_NAMES.get(config["weekday"], shown(config["weekday"]))
+            weekday = str(shown(config["weekday"]))
+            weekday = _WEEKDAY_NAMES.get(weekday, weekday)
             parts.append(_now("until the next %(weekday)s") % {"weekday": weekday})
         if config.get("time"):
-            parts.append(_now("until %(time)s") % {"time": shown(config["time"])})
+            told = _now("at %(time)s") if config.get("weekday") else _now("until %(time)s")
+            parts.append(told % {"time": shown(config["time"])})
         if config.get("time_zone"):
             parts.append(_now("(time of %(zone)s)") % {"zone": shown(config["time_zone"])})
         if config.get("base"):

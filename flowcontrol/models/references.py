@@ -39,6 +39,6 @@ def load_objects(references: Iterable[Reference]) -> dict[Reference, models.Mode
         model = ContentType.objects.get_for_id(content_type_id).model_class()
         if model is None:
             continue
-        for obj in model._base_manager.filter(pk__in=keys):
+        for obj in model._base_manager.filter(pk__in=keys).order_by():
             found[content_type_id, str(obj.pk)] = obj
     return found

@@ -26,8 +26,9 @@ LAYERS: dict[str, set[str]] = {
     },
     "use-cases": {
         *("announcing", "claiming", "dialect", "dispatching", "drafting", "engine", "executing"),
-        *("findings", "firing", "monitoring", "operating", "programs", "pruning", "publishing"),
-        *("purging", "recording", "slices", "starting", "sweeping", "working", "writing"),
+        *("findings", "firing", "matching", "monitoring", "operating", "programs", "pruning"),
+        *("publishing", "purging", "recording", "slices", "starting", "sweeping", "working"),
+        "writing",
         *("actions.flows", "actions.objects", "actions.parallel", "actions.people"),
     },
     "storage": {"models", "migrations"},

@@ -323,7 +323,7 @@ def test_a_full_flow_restarts_by_cancelling_the_older_run(limit):
     assert statuses(flow) == ["canceled", "canceled", "waiting"]
     first.refresh_from_db()
     assert first.reason == "A newer run took its place."
-    assert first.events.last().detail == {"did": "canceled"}
+    assert first.events.latest("seq").detail == {"did": "canceled"}
     assert (second.status, third.status) == (Status.WAITING, Status.WAITING)
 
 

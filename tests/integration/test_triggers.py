@@ -96,7 +96,8 @@ def on(name: str, flow: Flow, **fields: Any) -> Trigger:
 
 def results(firing: Firing) -> list[Any]:
     firing.refresh_from_db()
-    return firing.results
+    told: list[Any] = firing.results
+    return told
 
 
 def did(firing: Firing) -> list[str]:
