@@ -76,7 +76,8 @@ def claim_due(now: datetime, limit: int, queue: str | None = None) -> list[Claim
     """Claim up to ``limit`` runs that are due at ``now``, in one statement.
 
     Fair: flows that have something due share the batch, so the backlog of one does not hold up
-    the others; the rows of paused flows are never looked at.
+    the others; where there are more flows than rows in the batch, chance decides which come this
+    time. The rows of paused flows are never looked at.
 
     Args:
         now: the moment by which they are due.
@@ -92,6 +93,7 @@ def claim_due(now: datetime, limit: int, queue: str | None = None) -> list[Claim
     active = f"""
         SELECT f.id FROM {flow} f WHERE {_not_paused("f")}
         AND EXISTS (SELECT 1 FROM {run} r WHERE r.flow_id = f.id AND {due})
+        ORDER BY random() LIMIT %s
     """
     share = "(SELECT (%s + count(*) - 1) / max(count(*), 1) FROM active)"
     if connection.vendor == "postgresql":
@@ -114,7 +116,7 @@ def claim_due(now: datetime, limit: int, queue: str | None = None) -> list[Claim
     return _take(
         connection,
         f"WITH active AS MATERIALIZED ({active}), picked AS MATERIALIZED ({picked})",
-        [*is_due, *is_due, limit, limit],
+        [*is_due, limit, *is_due, limit, limit],
         "id IN (SELECT id FROM picked)",
     )
 

@@ -22,6 +22,9 @@ Row = Mapping[str, Any]
 JSON_TEXT: Final = "json text"
 """The type of a column of JSON whose value is given as its text already."""
 
+MOST_TEXT: Final = 50_000_000
+"""Characters of JSON in one parameter; PostgreSQL takes some 200 million."""
+
 json_text: Final = json.JSONEncoder(allow_nan=False).encode
 """JSON as Django writes it. SQLite keeps the text as it is, and a lookup for an equal value finds
 only this one. Made once: ``json.dumps`` would build an encoder for every call."""
@@ -93,46 +96,62 @@ def execute_with_rows(
         rows: values as Python has them; what is left out in a row is NULL.
     """
     returned: list[tuple[Any, ...]] = []
+    tables = _sqlite_tables if connection.vendor == "sqlite" else _postgres_tables
     with connection.cursor() as cursor:
-        for portion in _portions(connection, columns, rows):
-            table, values = _as_table(connection, columns, portion)
+        for table, values in tables(connection, columns, rows):
             cursor.execute(sql.replace("{rows}", table), [*parameters, *values])
             if cursor.description:
                 returned += cursor.fetchall()
     return returned
 
 
-def _portions(
+Table = tuple[str, list[Any]]
+"""SQL for rows as a table, and its parameters."""
+
+
+def _sqlite_tables(
     connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Sequence[Row]
-) -> Iterator[Sequence[Row]]:
-    """All rows at once, but on SQLite no more than it takes parameters for."""
-    size = len(rows) or 1
-    if connection.vendor == "sqlite":
-        most = connection.connection.getlimit(connection.Database.SQLITE_LIMIT_VARIABLE_NUMBER)
-        # A few are for the statement's own parameters.
-        size = (most - 10) // len(columns)
+) -> Iterator[Table]:
+    """VALUES, with no more rows than SQLite takes parameters for."""
+    kind = connection.Database.SQLITE_LIMIT_VARIABLE_NUMBER  # type: ignore[attr-defined]
+    most = connection.connection.getlimit(kind)
+    size = (most - 10) // len(columns)  # some are for the statement's own parameters
+    named = ", ".join(f'column{number} AS "{name}"' for number, name in enumerate(columns, 1))
     for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+        portion = rows[start : start + size]
+        values = ", ".join([_placeholders(columns)] * len(portion))
+        yield (
+            f"(SELECT {named} FROM (VALUES {values}))",
+            _adapted(connection, columns, portion),
+        )
 
 
-def _as_table(
+def _postgres_tables(
     connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Sequence[Row]
-) -> tuple[str, list[Any]]:
-    """SQL for ``rows`` as a table, and its parameters: in the form each database reads fastest."""
-    if connection.vendor == "sqlite":
-        named = ", ".join(f'column{number} AS "{name}"' for number, name in enumerate(columns, 1))
-        values = ", ".join([_placeholders(columns)] * len(rows))
-        return f"(SELECT {named} FROM (VALUES {values}))", _adapted(connection, columns, rows)
-    given = ", ".join(
-        f'"{name}" {"text" if kind == JSON_TEXT else kind}' for name, kind in columns.items()
+) -> Iterator[Table]:
+    """One array of arrays, which PostgreSQL unfolds three times as fast as named records."""
+    values = [[row.get(name) for name in columns] for row in rows]
+    text = json.dumps(
+        values, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
     )
+    if len(text) > MOST_TEXT and len(rows) > 1:
+        half = len(rows) // 2
+        yield from _postgres_tables(connection, columns, rows[:half])
+        yield from _postgres_tables(connection, columns, rows[half:])
+        return
     read = ", ".join(
-        f'"{name}"::jsonb' if kind == JSON_TEXT else f'"{name}"' for name, kind in columns.items()
+        f'{_element(position, kind)} AS "{name}"'
+        for position, (name, kind) in enumerate(columns.items())
     )
-    # What is None is left out: SQL's NULL, not JSON's.
-    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
-    text = json.dumps(known, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str)
-    return f"(SELECT {read} FROM json_to_recordset(%s::json) AS given({given}))", [text]
+    yield f"(SELECT {read} FROM jsonb_array_elements(%s::jsonb) AS given (r))", [text]
+
+
+def _element(position: int, kind: str) -> str:
+    """SQL for one value of the array ``r``."""
+    if kind == "jsonb":
+        # JSON's null, which is a value, would become one in the column.
+        return f"NULLIF(r -> {position}, 'null')"
+    return f"(r ->> {position})::{'jsonb' if kind == JSON_TEXT else kind}"
 
 
 def _placeholders(columns: Mapping[str, str]) -> str:
@@ -211,5 +230,7 @@ def update_rows(
 ) -> None:
     """Set the columns beside ``id`` in the rows of these ids, with one statement."""
     assignments = ", ".join(f'"{name}" = v."{name}"' for name in columns if name != "id")
-    sql = f"UPDATE {model._meta.db_table} AS r SET {assignments} FROM {{rows}} AS v WHERE r.id = v.id"
+    sql = (
+        f"UPDATE {model._meta.db_table} AS r SET {assignments} FROM {{rows}} AS v WHERE r.id = v.id"
+    )
     execute_with_rows(connection, sql, [], columns, rows)

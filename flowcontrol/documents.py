@@ -91,17 +91,16 @@ def row(
 ) -> JSONObject:
     """One row; keyword arguments without a meaning of their own are its config.
 
-    The config is in the form that the action type has today.
+    The config is in the form that the action type has when :func:`make_document` is called.
 
     >>> row("if", row("log", message="late"), condition="n > 3")["children"][0]["config"]
     {'message': 'late'}
     """
-    action_type = actions.find(action)
     return {
         **ROW_DEFAULTS,
         "uid": uid,
         "action": action,
-        "schema_version": action_type.schema_version if action_type else 1,
+        "schema_version": None,
         "config": config,
         "label": label,
         "note": note,
@@ -138,7 +137,14 @@ def _named(item: JSONObject, place: str) -> JSONObject:
     ]
     # Places deep down are longer than a uid may be.
     short = place if len(place) <= LONGEST["uid"] else hashlib.sha256(place.encode()).hexdigest()
-    return {**item, "uid": item["uid"] or short[: LONGEST["uid"]], "children": children}
+    action_type = actions.find(item["action"])
+    return {
+        **item,
+        "uid": item["uid"] or short[: LONGEST["uid"]],
+        "schema_version": item["schema_version"]
+        or (action_type.schema_version if action_type else 1),
+        "children": children,
+    }
 
 
 def read_document(data: Any) -> JSONObject:

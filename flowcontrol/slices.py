@@ -545,9 +545,11 @@ class Slice:
         return "to write"
 
     def _is_still_held(self) -> bool:
-        """Whether the claim stands after a rollback: then the step itself had taken it away."""
-        held = FlowRun.objects.filter(pk=self.claim.id, claim_token=self.claim.token)
-        return held.exists()
+        """Whether the claim stands after a rollback, and the run where this step began: then the
+        step itself had taken it away."""
+        claim = self.claim
+        held = FlowRun.objects.filter(pk=claim.id, claim_token=claim.token)
+        return held.filter(seq=claim.seq, visit=claim.visit).exists()
 
     def _settle(self, directive: Directive) -> Stop:
         """Write the run as the step left it, inside the step's transaction."""
@@ -714,22 +716,20 @@ class Slice:
 
     def fail(self, error: BaseException) -> None:
         """Stop at the step that raised: to be tried again, or as failed."""
+        uid = self.cursor.uid
         try:
-            self._stop_at(error)
+            self._stop_at(uid, error)
         except Exception as worse:  # noqa: BLE001 (told in the run's history)
             # What was done since the last write, or how to go on, cannot be written down.
             self.forget_progress()
-            self._stop_at(worse, may_retry=False)
+            self._stop_at(uid, worse, may_retry=False)
 
-    def _stop_at(self, error: BaseException, *, may_retry: bool = True) -> None:
-        uid = self.cursor.uid
+    def _stop_at(self, uid: str, error: BaseException, *, may_retry: bool = True) -> None:
         node = self.program.nodes.get(uid)
         attempt = (self.claim.attempts if self.visit == self.claim.visit else 0) + 1
         values = [[name, str(shown(value))] for name, value in self.scope.reads]
         self.scope.reads = []
         self.handle.notes = []
-        if isinstance(error, StateTooBig):
-            self.forget_progress()
         detail = describe(error, uid=uid, attempt=attempt, values=values)
         policy = node.payload.retry if node else None
         wait = wait_before_retry(error, policy, attempt) if may_retry else None

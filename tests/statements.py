@@ -44,7 +44,7 @@ def _word(text: str) -> str:
         case "UPDATE" if text.startswith(f"UPDATE {RUN}"):
             if "RETURNING" in text and "FROM (" not in text:
                 return "claim"
-            return "write" if "cursor = v.cursor" in text else "change"
+            return "write" if " cursor = " in text else "change"
         case "INSERT":
             table = text.split(" ")[2]
             return {EVENT: "history", WAIT: "wait", RUN: "new run"}.get(table, f"insert {table}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.db import models
 
 Reference = tuple[int | None, str | None]
@@ -39,6 +40,20 @@ def load_objects(references: Iterable[Reference]) -> dict[Reference, models.Mode
         model = ContentType.objects.get_for_id(content_type_id).model_class()
         if model is None:
             continue
-        for obj in model._base_manager.filter(pk__in=keys).order_by():
+        for obj in model._base_manager.filter(pk__in=_possible(model, keys)).order_by():
             found[content_type_id, str(obj.pk)] = obj
     return found
+
+
+def _possible(model: type[models.Model], keys: Iterable[str]) -> list[Any]:
+    """Those of ``keys`` that the model's keys can be: one that cannot must not stop the others.
+
+    A model's key can change its type while runs are about its objects.
+    """
+    possible = []
+    for key in keys:
+        try:
+            possible.append(model._meta.pk.to_python(key))
+        except (ValidationError, ValueError, TypeError):
+            continue
+    return possible

@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(
+    settings.DATABASE != "sqlite", reason="the demo has a database of its own: once is enough"
+)
 
 LIMIT_SECONDS = 600
 

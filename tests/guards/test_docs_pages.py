@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 
-from flowcontrol import conf, signals
+from flowcontrol import conf, exceptions, signals
 from flowcontrol.actions.control import ControlAction
 from flowcontrol.base import BaseAction
 from flowcontrol.documents import make_document, row
@@ -212,3 +212,13 @@ def test_the_tasks_for_celery_are_there_under_the_names_that_the_page_tells():
     there = set(re.findall(r'name="([\w.]+)"', source)) | set(re.findall(r"class (\w+)", source))
     assert told
     assert told <= there
+
+
+def test_the_page_of_exceptions_tells_every_exception():
+    told = re.findall(r"autoexception:: (\w+)$", read("reference/exceptions.md"), re.MULTILINE)
+    there = [
+        name
+        for name, value in vars(exceptions).items()
+        if isinstance(value, type) and issubclass(value, exceptions.FlowcontrolError)
+    ]
+    assert sorted(told) == sorted(there)

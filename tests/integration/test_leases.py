@@ -17,16 +17,16 @@ from flowcontrol.operating import pause, resume
 from flowcontrol.registry import actions
 from flowcontrol.testing import Delay, Log, make_flow, row, run_until_idle, travel_to
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 NOON = datetime(2013, 2, 8, 12, tzinfo=UTC)
 
 
 class Interrupted(BaseAction):
-    """A database step during which the test does something."""
+    """A call to the outside during which the test does something."""
 
     name = "test.interrupted"
-    effects: ClassVar[Effects] = "database"
+    effects: ClassVar[Effects] = "external"
     meanwhile: ClassVar[Callable[[int], None] | None] = None
 
     def run(self, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> Directive | None:

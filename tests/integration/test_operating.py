@@ -158,16 +158,16 @@ def test_the_explanation_says_what_a_run_waits_for(settings):
     settings.TIME_ZONE = "UTC"
     with travel_to(NOON) as clock:
         later = create_flowrun(make_flow(Log("x")), continue_after=NOON + timedelta(hours=1))
-        assert explain(later) == "It will start at Feb. 8, 2013, 1 p.m.."
+        assert explain(later) == "It will start at Feb. 8, 2013, 13:00."
         waiting = start_flowrun(make_flow(Delay("PT1H")))
-        assert explain(waiting) == "It waits until Feb. 8, 2013, 1 p.m.."
+        assert explain(waiting) == "It waits until Feb. 8, 2013, 13:00."
         assert explain(start_flowrun(make_flow(row("test.hold")))) == (
             "It waits to be woken from code."
         )
         clock.advance(hours=2)
         run_until_idle()
         waiting.refresh_from_db()
-        assert explain(waiting) == "It ended as “Complete” at Feb. 8, 2013, 2 p.m.."
+        assert explain(waiting) == "It ended as “Complete” at Feb. 8, 2013, 14:00."
 
 
 # --- cancel ---------------------------------------------------------------------------------------

@@ -164,7 +164,9 @@ def test_a_draft_with_errors_is_refused_with_all_findings_and_changes_nothing():
     assert codes.count("config") == 3
     assert "unreachable" in codes
     assert "empty-block" in codes
-    assert str(caught.value).startswith('"Late flight" cannot be published: Condition: ')
+    assert str(caught.value).startswith(
+        '"Late flight" cannot be published: row 2 (if): Condition: '
+    )
     assert ".." not in str(caught.value)
     assert live(flow) == first
     assert numbers(flow) == [1]

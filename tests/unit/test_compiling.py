@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -37,7 +37,7 @@ class Page(BaseAction):
     verbose_name = "Page passengers"
     effects = "none"
     schema_version = 3
-    aliases = ("test.announce",)
+    aliases: ClassVar[tuple[str, ...]] = ("test.announce",)
     config_schema = {
         "type": "object",
         "properties": {
@@ -127,7 +127,7 @@ def test_a_chain_through_an_alias_is_still_a_chain():
     class Perhaps(BaseAction):
         name = "test.perhaps"
         effects = "none"
-        aliases = ("test.maybe",)
+        aliases: ClassVar[tuple[str, ...]] = ("test.maybe",)
         has_children = True
 
         def run(self, *, run: RunHandle, obj: Any, config: Any) -> Directive | None:
@@ -223,7 +223,8 @@ def test_a_config_by_an_old_name_of_the_type_is_upgraded_too():
 
 
 def test_todays_config_is_not_upgraded():
-    assert current_config(row("test.page", text="a", odd=True))["odd"] is True
+    [item] = make_document(row("test.page", text="a", odd=True))["actions"]
+    assert current_config(item)["odd"] is True
 
 
 def test_an_upgrade_that_fails_names_the_type_and_both_versions():

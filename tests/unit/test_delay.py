@@ -116,9 +116,10 @@ def test_of_a_time_that_comes_twice_the_first_is_meant(
 
 
 def test_who_counts_from_the_second_of_two_equal_times_stays_in_it():
-    base = {"zone": NEW_YORK, "base": "2013-11-03 01:30", "second": True}
-    assert after(**base) == "2013-11-03 01:30-05:00"
-    assert after(**base, duration="PT10M") == "2013-11-03 01:40-05:00"
+    later = {"second": True}
+    assert after(NEW_YORK, "2013-11-03 01:30", **later) == "2013-11-03 01:30-05:00"
+    in_ten_minutes = after(NEW_YORK, "2013-11-03 01:30", **later, duration="PT10M")
+    assert in_ten_minutes == "2013-11-03 01:40-05:00"
     assert after(NEW_YORK, "2013-11-03 01:30", duration="PT1H") == "2013-11-03 01:30-05:00"
 
 
@@ -187,6 +188,12 @@ def test_beyond_the_calendar_is_an_error_of_the_author(how: dict[str, Any]):
     base = "9999-12-31 12:00" if how == {"weekday": 0} else "2013-02-08 12:00"
     with pytest.raises(ConfigError, match="beyond the calendar"):
         after(NEW_YORK, base, **how)
+
+
+def test_the_day_that_it_is_there_counts_not_that_in_greenwich():
+    assert after(NEW_YORK, "2013-02-08 22:00", at="23:00") == "2013-02-08 23:00-05:00"
+    assert after(SYDNEY, "2013-02-08 06:00", at="07:00") == "2013-02-08 07:00+11:00"
+    assert after(NEW_YORK, "2013-02-08 22:00", weekday=5) == "2013-02-09 00:00-05:00"
 
 
 BASES = st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1))  # noqa: DTZ001 (on the wall)
@@ -354,7 +361,7 @@ def test_what_to_do_when_the_moment_is_past_already(if_past: str, trace: list[st
 def test_a_run_that_stops_because_the_moment_is_past_says_which():
     action = actions["delay"]()
     run = type("Run", (), {"now": NOON, "evaluate": lambda self, text: NOON - timedelta(hours=1)})
-    answer: Any = action.run(run=run(), obj=None, config={"base": "x", "if_past": "abort"})  # type: ignore[arg-type]
+    answer: Any = action.run(run=run(), obj=None, config={"base": "x", "if_past": "abort"})
     assert answer.reason == "2013-02-08 11:00 was past already."
 
 

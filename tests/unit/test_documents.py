@@ -58,7 +58,7 @@ def test_what_may_be_left_out_is_filled_in():
         "condition": "",
         "state_schema": None,
         "identity": None,
-        "actions": [{**row("log"), "uid": "a"}],
+        "actions": make_document(row("log", uid="a"))["actions"],
     }
     assert read_document({"format": 1})["actions"] == []
 
@@ -143,9 +143,12 @@ def test_a_row_is_written_in_the_form_its_type_has_today():
         def run(self, *, run: Any, obj: Any, config: Any) -> None:
             return None
 
+    item = row("test.third")
     with actions.temporarily(Third):
-        assert row("test.third")["schema_version"] == 3
-    assert row("test.unknown")["schema_version"] == 1
+        [item, old] = make_document(item, {**item, "schema_version": 2})["actions"]
+    assert (item["schema_version"], old["schema_version"]) == (3, 2)
+    assert make_document(item)["actions"][0]["schema_version"] == 3
+    assert make_document(row("test.unknown"))["actions"][0]["schema_version"] == 1
 
 
 def test_walking_meets_parents_before_children_and_tells_where_rows_are():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -117,6 +116,12 @@ def test_a_disabled_if_counts_as_not_taken():
     assert trace(If("true", [A], enabled=False), ElseIf("false", [B]), Else([C])) == [
         *("else_if", "else", "c", "else"),
     ]
+
+
+def test_the_else_of_a_disabled_if_has_nothing_to_do_with_what_is_taken_before():
+    off = If("true", [A], enabled=False)
+    assert trace(If("true", [A]), off, Else([C])) == ["if", "a", "if", "else", "c", "else"]
+    assert trace(Group([A]), off, Else([C])) == ["group", "a", "group", "else", "c", "else"]
 
 
 def test_a_disabled_row_in_the_middle_keeps_the_chain_together():
@@ -526,7 +531,7 @@ def test_a_run_whose_blocks_ask_for_no_second_round_always_ends(rows: Any, data:
         assert steps <= 3 * len(program.nodes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @override_settings(FLOWCONTROL_MAX_HOT_LOOPS=20)
 @given(trees(LEAVES))
 def test_a_flow_does_what_its_indented_text_says(rows: Any):
@@ -581,12 +586,17 @@ def test_every_phase_of_a_leaf_leads_to_the_next_row():
         assert advance(program, Cursor((Frame("1", phase),)), Continue()).uid == "2"
 
 
-def all_uids(program: Program) -> Iterator[str]:
-    return (node.uid for node in program)
+@pytest.mark.parametrize(("loop", "turns"), [(While("true", [A]), 8), (For(3, [A]), 7)])
+def test_only_further_rounds_of_a_loop_with_a_budget_are_counted(loop: JSONObject, turns: int):
+    program = program_of(loop)
+    assert advance(program, program.start(), Enter()).frames[0].turns == 0
+    again = advance(program, Cursor((Frame("1", RETURN, turns=7),)), Enter())
+    assert again.frames[0].turns == turns
 
 
 def test_a_program_knows_its_rows_in_the_order_of_the_document():
-    assert list(all_uids(program_of(Group([A, B]), C))) == ["1", "1.1", "1.2", "2"]
+    uids = [node.uid for node in program_of(Group([A, B]), C)]
+    assert uids == ["1", "1.1", "1.2", "2"]
 
 
 def test_set_state_replaces_and_update_state_merges():

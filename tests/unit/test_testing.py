@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 
 from flowcontrol import testing
-from flowcontrol.base import BaseAction, Directive, Enter, RunHandle
+from flowcontrol.base import BaseAction, Directive, Enter, RunHandle, Suspend
 from flowcontrol.conf import settings
 from flowcontrol.documents import make_document
 from flowcontrol.exceptions import UnknownAction
@@ -111,7 +111,7 @@ def test_a_wait_for_a_moment_that_is_past_does_not_turn_time_back():
         effects = "none"
 
         def run(self, *, run: RunHandle, obj: Any, config: Any) -> Directive:
-            return testing.Suspend(until=NOON - timedelta(days=1))
+            return Suspend(until=NOON - timedelta(days=1))
 
     with actions.temporarily(Yesterday):
         told = rehearse(row("test.yesterday"), UpdateState(at="now"), now=NOON)

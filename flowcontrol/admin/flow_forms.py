@@ -1,0 +1,308 @@
+"""The forms of a flow as a whole: a new one, its settings, a copy, a start by hand, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flowcontrol.admin.config_widgets import CodeInput, LineInput, ShortInput
+from flowcontrol.admin.json_fields import JSONObjectField
+from flowcontrol.admin.object_types import object_types, type_label
+from flowcontrol.exceptions import ExpressionSyntaxError
+from flowcontrol.expressions import compile_expression
+from flowcontrol.models import Flow
+from flowcontrol.schemas import check_schema, with_defaults
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from flowcontrol.admin.masks import Masks
+
+    _FlowModelForm = forms.ModelForm[Flow]
+    _ContentTypeField = forms.ModelChoiceField[ContentType]
+else:
+    _FlowModelForm = forms.ModelForm
+    _ContentTypeField = forms.ModelChoiceField
+
+DRAFT_FIELDS: Final = ("content_type", "condition", "state_schema", "identity")
+"""The settings that belong to the draft: they act once they are published."""
+
+STATE_SCHEMA_EXAMPLE: Final = """{
+  "type": "object",
+  "properties": {"reminders": {"type": "integer", "default": 0}}
+}"""
+
+
+def read_expression(source: str) -> str:
+    """An expression as it is stored.
+
+    Raises:
+        ValidationError: it cannot be read; the message says where.
+    """
+    source = source.strip()
+    if source:
+        try:
+            compile_expression(source)
+        except ExpressionSyntaxError as error:
+            raise ValidationError(str(error)) from error
+    return source
+
+
+def schema_problems(schema: dict[str, Any]) -> list[str]:
+    """What keeps a JSON object from being the schema of a state."""
+    try:
+        check_schema(schema)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+class ObjectTypeField(_ContentTypeField):
+    """The models that flows can be about; one that is stored already stays a choice."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(queryset=ContentType.objects.none(), **kwargs)
+
+    def offer(self, stored: ContentType | None) -> None:
+        """Read what can be chosen."""
+        keys = {content_type.pk for content_type in object_types()}
+        if stored is not None:
+            keys.add(stored.pk)
+        found = ContentType.objects.filter(pk__in=keys)
+        self.queryset = found
+        labelled = sorted(
+            ((type_.pk, type_label(type_)) for type_ in found), key=lambda one: one[1]
+        )
+        self.choices = [("", self.empty_label), *labelled]
+
+    def label_from_instance(self, obj: ContentType) -> str:
+        return type_label(obj)
+
+
+class MomentInput(forms.DateTimeInput):
+    """A date and a time, by what the browser has for it."""
+
+    input_type = "datetime-local"
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__({"class": "fc-short", **attrs}, format="%Y-%m-%dT%H:%M")
+
+
+class DaysField(forms.FloatField):
+    """A length of time, in days."""
+
+    widget = ShortInput("number", step="any", min="0")
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, timedelta):
+            return f"{value / timedelta(days=1):g}"
+        return value
+
+    def to_python(self, value: Any) -> Any:
+        number = super().to_python(value)
+        if number is None:
+            return None
+        try:
+            return timedelta(days=number)
+        except (OverflowError, ValueError) as error:
+            raise ValidationError(_("That is too long.")) from error
+
+    def validate(self, value: Any) -> None:
+        if value is not None and value < timedelta(0):
+            raise ValidationError(_("Time cannot be negative."))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(data) != initial)
+        except ValidationError:
+            return True
+
+
+class RevisionField(forms.IntegerField):
+    """The revision of the draft that a page was made from: never itself a change."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
+class FlowForm(_FlowModelForm):
+    """The settings of a flow; ``user`` is whoever fills them in."""
+
+    user: Any = None
+
+    content_type = ObjectTypeField(
+        label=gettext_lazy("Object type"),
+        required=False,
+        empty_label=gettext_lazy("No object"),
+        help_text=gettext_lazy("What a run of this flow is about, for example a flight."),
+    )
+    condition = forms.CharField(
+        label=gettext_lazy("Keep condition"),
+        required=False,
+        widget=CodeInput(),
+        help_text=gettext_lazy(
+            "Checked whenever a run goes on; once it is false, the run ends as obsolete. For "
+            'example: object.status != "cancelled". Empty: runs go on.'
+        ),
+    )
+    state_schema = JSONObjectField(
+        label=gettext_lazy("State schema"),
+        check=schema_problems,
+        help_text=gettext_lazy(
+            "A JSON Schema of the values that a run starts with: their names, types and defaults. "
+            "Empty: anything goes."
+        ),
+        placeholder=STATE_SCHEMA_EXAMPLE,
+    )
+    retention = DaysField(
+        label=gettext_lazy("Keep finished runs for, in days"),
+        required=False,
+        help_text=gettext_lazy("Empty: they are kept."),
+    )
+    revision = RevisionField(required=False, widget=forms.HiddenInput())
+
+    class Meta:
+        model = Flow
+        fields: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, ObjectTypeField):
+                field.offer(self.instance.content_type)
+        if "slug" in self.fields and self.instance._state.adding:
+            self.fields["slug"].required = False
+            self.fields["slug"].help_text = _(
+                "Names the flow in code, files and addresses. Empty: made from the name."
+            )
+        if "revision" in self.fields:
+            self.initial["revision"] = self.instance.draft_revision
+
+    def clean_condition(self) -> str:
+        return read_expression(self.cleaned_data["condition"])
+
+    def clean_identity(self) -> Any:
+        chosen = self.cleaned_data["identity"]
+        if chosen is None or chosen == self.instance.identity or self.user is None:
+            return chosen
+        if chosen != self.user and not self.user.is_superuser:
+            # Otherwise whoever may edit flows could do what anybody else may do.
+            raise ValidationError(
+                _("You can choose yourself; only superusers can choose somebody else.")
+            )
+        return chosen
+
+    @property
+    def changed_draft_fields(self) -> list[str]:
+        return [name for name in DRAFT_FIELDS if name in self.changed_data]
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        if self.changed_draft_fields and not self.instance._state.adding:
+            # Locked until the admin's transaction ends, so what is compared is what is changed.
+            now = Flow.objects.locked(self.instance.pk).draft_revision
+            if self.cleaned_data.get("revision") != now:
+                self.data = {**dict(self.data.items()), self.add_prefix("revision"): str(now)}
+                raise ValidationError(
+                    _(
+                        "The draft was changed by somebody else since you opened this page. "
+                        "Nothing was saved; what you see below is what you entered. Save again "
+                        "if it still fits."
+                    )
+                )
+        return cleaned
+
+
+class CopyForm(forms.Form):
+    """What the copy of a flow is called."""
+
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=200, widget=LineInput())
+    slug = forms.SlugField(
+        label=gettext_lazy("Short name"),
+        required=False,
+        max_length=100,
+        widget=CodeInput(),
+        help_text=gettext_lazy("Empty: made from the name."),
+    )
+
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if slug and Flow.objects.filter(slug=slug).exists():
+            raise ValidationError(_("There is a flow with this short name already."))
+        return slug
+
+
+class StartForm(forms.Form):
+    """A start by hand: which object, with which state, when.
+
+    Args:
+        model: what the live version is about, or ``None``.
+        schema: its state schema, or ``None``.
+        masks: hides the defaults that are secret.
+    """
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None,
+        *,
+        model: type[Model] | None,
+        schema: Mapping[str, Any] | None,
+        masks: Masks,
+    ) -> None:
+        super().__init__(data)
+        self.model = model
+        if model is not None:
+            self.fields["key"] = forms.CharField(
+                label=_("Key of the %(model)s") % {"model": model._meta.verbose_name},
+                max_length=255,
+                widget=ShortInput(**{"class": "fc-short vForeignKeyRawIdAdminField"}),
+                help_text=_("Its primary key, as it stands in the address of its page."),
+            )
+        defaults = with_defaults(schema, {}) if schema else {}
+        shown = masks.state(defaults)
+        state = JSONObjectField(
+            label=_("Start state"),
+            schema=schema,
+            initial=shown or None,
+            help_text=_("A JSON object; the run and its rows can read and change its values."),
+        )
+        state.keep_secrets(defaults, shown)
+        self.fields["state"] = state
+        self.fields["not_before"] = forms.DateTimeField(
+            label=_("Not before"),
+            required=False,
+            widget=MomentInput(),
+            help_text=_("Empty: at once."),
+        )
+
+    def clean_key(self) -> str:
+        """Looks the object up as well; it is in ``cleaned_data`` as ``object`` then."""
+        key: str = self.cleaned_data["key"]
+        assert self.model is not None
+        try:
+            found = self.model._base_manager.filter(pk=key).first()
+        except (ValueError, ValidationError):
+            found = None
+        if found is None:
+            raise ValidationError(
+                _("There is no %(model)s with this key."),
+                params={"model": self.model._meta.verbose_name},
+            )
+        self.cleaned_data["object"] = found
+        return key
+
+
+class PurgeForm(forms.Form):
+    """The confirmation that a history is to be deleted too."""
+
+    purge = forms.BooleanField(
+        label=gettext_lazy("Delete all its runs and their history, for good"),
+        error_messages={"required": gettext_lazy("Tick this if that is what you want.")},
+    )

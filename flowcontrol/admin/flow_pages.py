@@ -1,0 +1,124 @@
+"""What all pages of one flow share: its name, where it stands, the way from one to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+
+from flowcontrol.admin.pages import Crumb, Visit
+from flowcontrol.conf import settings
+from flowcontrol.documents import JSONObject
+from flowcontrol.drafting import draft_document
+from flowcontrol.models import Flow
+from flowcontrol.publishing import has_unpublished_changes
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.template.response import TemplateResponse
+    from django.utils.functional import _StrOrPromise
+
+
+class Tab(NamedTuple):
+    """One of the pages of a flow."""
+
+    name: str
+    title: str
+    url: str
+    is_current: bool
+
+
+@dataclass
+class FlowVisit(Visit[Flow]):
+    """One request to a page of a flow."""
+
+    @property
+    def flow(self) -> Flow:
+        return self.obj
+
+    @cached_property
+    def draft(self) -> JSONObject:
+        """The draft as it is now; read once."""
+        return draft_document(self.flow)
+
+    def crumbs_to(self, *crumbs: Crumb) -> list[Crumb]:
+        return super().crumbs_to(Crumb(str(self.flow), self.url("actions")), *crumbs)
+
+    def render_flow(
+        self,
+        template: str,
+        *,
+        tab: str = "",
+        subtitle: _StrOrPromise,
+        crumbs: list[Crumb] | None = None,
+        **context: Any,
+    ) -> TemplateResponse:
+        """A page of the flow; ``tab`` is the one it belongs to, if it shows the flow's header."""
+        if crumbs is None:
+            crumbs = [Crumb(subtitle)]
+        return self.render(
+            template,
+            title=str(self.flow),
+            subtitle=subtitle,
+            crumbs=crumbs,
+            header=self.header(tab) if tab else None,
+            **context,
+        )
+
+    def header(self, tab: str) -> dict[str, Any]:
+        """What ``flow_header.html`` shows."""
+        flow, now = self.flow, settings.CLOCK()
+        return {
+            "flow": flow,
+            "live": flow.live_version,
+            "has_changes": has_unpublished_changes(flow, self.draft),
+            "is_active": flow.is_active(now),
+            "will_be_active": flow.active_at is not None and flow.active_at > now,
+            "tab": tab,
+            "tabs": self.tabs(tab),
+            **{
+                f"{name}_url": self.url(name)
+                for name in ("publish", "start", "switch", "pause", "duplicate", "delete")
+            },
+        }
+
+    def tabs(self, current: str) -> list[Tab]:
+        tabs = [
+            ("actions", _("Actions"), self.url("actions")),
+            ("settings", _("Settings"), self.url("change")),
+            ("versions", _("Versions"), self.url("versions")),
+        ]
+        if self.rights.view_runs:
+            tabs.append(("runs", _("Runs"), runs_url(self.site, flow__id__exact=self.flow.pk)))
+        tabs.append(("history", _("Log of changes"), self.url("history")))
+        return [Tab(name, title, url, name == current) for name, title, url in tabs]
+
+    def posted_revision(self) -> int:
+        """The revision of the draft that the page was made from; if it does not say, none at all.
+
+        Never "whatever it is now": a page cannot overwrite what it has not shown.
+        """
+        try:
+            return int(self.request.POST.get("revision", ""))
+        except ValueError:
+            return -1
+
+    def stale_message(self) -> str:
+        return _(
+            "The draft was changed by somebody else since you opened this page. Nothing was saved."
+        )
+
+
+def runs_url(site: AdminSite, **filters: Any) -> str:
+    """The address of the list of runs, filtered."""
+    url = reverse("admin:flowcontrol_flowrun_changelist", current_app=site.name)
+    return f"{url}?{urlencode(filters)}" if filters else url
+
+
+def run_url(site: AdminSite, pk: int) -> str:
+    """The address of a run's page."""
+    return reverse("admin:flowcontrol_flowrun_change", args=(pk,), current_app=site.name)

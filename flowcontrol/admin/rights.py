@@ -1,0 +1,76 @@
+"""What the person behind a request may do with flows and runs: asked in one place.
+
+A right to act is worth nothing without the right to see what is acted upon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from django.db.models import Model
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.http import HttpRequest
+
+Right = Literal[
+    "view",
+    "add",
+    "change",
+    "delete",
+    "publish",
+    "start",
+    "purge",
+    "operate",
+    "edit_state",
+    "reveal_secrets",
+    "view_runs",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What one person may do on the pages of one model; templates ask it by name."""
+
+    view: bool
+    add: bool
+    change: bool
+    delete: bool
+    publish: bool
+    start: bool
+    purge: bool
+    operate: bool
+    edit_state: bool
+    reveal_secrets: bool
+    view_runs: bool
+
+    def __getitem__(self, right: Right) -> bool:
+        granted: bool = getattr(self, right)
+        return granted
+
+
+def rights_of(admin: ModelAdmin[Any], request: HttpRequest, obj: Model | None = None) -> Rights:
+    """The rights of the person behind ``request``, on pages about ``obj`` or on lists."""
+    may = request.user.has_perm
+    view = bool(admin.has_view_permission(request, obj))
+    return Rights(
+        view=view,
+        add=view and bool(admin.has_add_permission(request)),
+        change=view and bool(admin.has_change_permission(request, obj)),
+        delete=view and bool(admin.has_delete_permission(request, obj)),
+        publish=view and may("flowcontrol.publish_flow"),
+        start=view and may("flowcontrol.start_flow"),
+        purge=view and may("flowcontrol.purge_flowrun"),
+        operate=view and may("flowcontrol.operate_flowrun"),
+        edit_state=view and may("flowcontrol.edit_state_flowrun"),
+        reveal_secrets=view and may("flowcontrol.reveal_secrets"),
+        view_runs=may("flowcontrol.view_flowrun") or may("flowcontrol.change_flowrun"),
+    )
+
+
+def may_see(request: HttpRequest, model: type[Model]) -> bool:
+    """Whether the person may see objects of ``model``, by name and not only by key."""
+    label, name = model._meta.app_label, model._meta.model_name
+    may = request.user.has_perm
+    return may(f"{label}.view_{name}") or may(f"{label}.change_{name}")

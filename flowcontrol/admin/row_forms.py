@@ -1,0 +1,211 @@
+"""The form of one row: its config, drawn from the type's schema, and what every row has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.core.validators import RegexValidator
+from django.forms.boundfield import BoundField
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flowcontrol.admin.config_forms import ConfigForm, config_form_class
+from flowcontrol.admin.config_widgets import CodeInput, LineInput, TextArea
+from flowcontrol.admin.json_fields import JSONObjectField
+from flowcontrol.admin.object_types import object_types, type_label
+from flowcontrol.compiling import current_config
+from flowcontrol.exceptions import AuthorError
+from flowcontrol.expressions import RESERVED_NAMES
+from flowcontrol.failures import RETRY_SCHEMA
+from flowcontrol.models import Flow
+from flowcontrol.registry import triggers
+from flowcontrol.schemas import find_problems
+
+if TYPE_CHECKING:
+    from flowcontrol.admin.rows import RowList
+    from flowcontrol.base import BaseAction
+    from flowcontrol.documents import JSONObject
+
+PREFIX: Final = "config"
+"""Before the names of the config's fields, which may be called like a field of the row."""
+
+SPECIAL: Final = ("note", "result_key", "retry", "on_error")
+
+RETRY_EXAMPLE: Final = '{"attempts": 5, "wait": 10}'
+
+_name_of_result = RegexValidator(
+    r"^[A-Za-z][A-Za-z0-9_]*\Z",
+    gettext_lazy("Use letters, digits and underscores, and begin with a letter."),
+)
+
+
+class RowForm(forms.Form):
+    """What every row has beside its config. ``fields_of_row`` is what is to be stored."""
+
+    label = forms.CharField(
+        label=gettext_lazy("Label"),
+        required=False,
+        max_length=200,
+        widget=LineInput(),
+        help_text=gettext_lazy("Shown instead of the sentence that is made from the settings."),
+    )
+    is_enabled = forms.BooleanField(
+        label=gettext_lazy("Enabled"),
+        required=False,
+        help_text=gettext_lazy("A row that is off is passed over, with everything inside it."),
+    )
+    note = forms.CharField(
+        label=gettext_lazy("Note"),
+        required=False,
+        widget=TextArea(rows=2),
+        help_text=gettext_lazy("For the people who read this flow; it does nothing."),
+    )
+    result_key = forms.CharField(
+        label=gettext_lazy("Save result as"),
+        required=False,
+        max_length=100,
+        validators=[_name_of_result],
+        widget=CodeInput(),
+        help_text=gettext_lazy("The rows after it can read the result under this name."),
+    )
+    retry = JSONObjectField(
+        label=gettext_lazy("If it fails, try again"),
+        schema=RETRY_SCHEMA,
+        rows=3,
+        help_text=format_lazy(
+            gettext_lazy(
+                "For example {example}: up to five times, after 10 seconds, then 20, and so on. "
+                "Empty: as the action does by itself."
+            ),
+            example=RETRY_EXAMPLE,
+        ),
+    )
+    on_error = JSONObjectField(
+        label=gettext_lazy("On error"),
+        rows=3,
+        help_text=gettext_lazy("A JSON object."),
+    )
+
+    def __init__(self, *args: Any, item: Mapping[str, Any] | None, **kwargs: Any) -> None:
+        item = item or {"enabled": True}
+        kwargs["initial"] = {
+            "label": item.get("label", ""),
+            "is_enabled": item["enabled"],
+            "note": item.get("note", ""),
+            "result_key": item.get("result_key", ""),
+            "retry": item.get("retry"),
+            "on_error": item.get("on_error"),
+        }
+        super().__init__(*args, **kwargs)
+        if item.get("on_error") is None:
+            # Nothing reads it yet; who finds one there should be able to see and to remove it.
+            del self.fields["on_error"]
+
+    def clean_result_key(self) -> str:
+        name: str = self.cleaned_data["result_key"]
+        if name in RESERVED_NAMES:
+            raise forms.ValidationError(
+                _("“%(name)s” has a meaning of its own; choose another name."),
+                params={"name": name},
+            )
+        return name
+
+    @property
+    def main_fields(self) -> list[BoundField]:
+        return [self["label"], self["is_enabled"]]
+
+    @property
+    def more_fields(self) -> list[BoundField]:
+        """Those that few rows need."""
+        return [self[name] for name in SPECIAL if name in self.fields]
+
+    @property
+    def has_special_settings(self) -> bool:
+        """Whether one of these is in use, or wrong."""
+        return any(field.value() or field.errors for field in self.more_fields)
+
+
+class RowEditor:
+    """The two forms of a row as one.
+
+    Args:
+        flow: whose row it is.
+        action_type: ``None`` for a row whose type is gone: its config stays as it is.
+        item: the row as it is stored; ``None`` for a new one.
+        rows: the rows of the draft, which a field may point at.
+        data: what was posted.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        action_type: type[BaseAction] | None,
+        *,
+        item: JSONObject | None,
+        rows: RowList,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.row_form = RowForm(data, item=item)
+        self.config_form: ConfigForm | None = None
+        self.config_error = ""
+        if action_type is None:
+            return
+        config: dict[str, Any] = dict(item["config"]) if item is not None else {}
+        if item is not None and item["schema_version"] != action_type.schema_version:
+            try:
+                config = current_config(item)
+            except AuthorError as error:
+                self.config_error = str(error)
+                return
+        form_class = config_form_class(
+            action_type.config_schema,
+            labels=action_type.labels,
+            help_texts=action_type.help_texts,
+        )
+        self.config_form = form_class(
+            data,
+            initial_config=config,
+            prefix=PREFIX,
+            choices={
+                "flow": _flows,
+                "trigger": _triggers,
+                "model-reference": _models,
+                "action-target": lambda: _rows(rows),
+            },
+        )
+        if data is None and item is not None:
+            # What is wrong with a stored config is shown at its fields, not only in the list.
+            self.config_form.add_problems(find_problems(action_type.config_schema, config))
+
+    def is_valid(self) -> bool:
+        # Both are asked, so that the errors of both are shown.
+        config_is_valid = self.config_form is None or self.config_form.is_valid()
+        return self.row_form.is_valid() and config_is_valid
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is to be stored, by field of the row."""
+        changes = dict(self.row_form.cleaned_data)
+        if self.config_form is not None:
+            changes["config"] = self.config_form.config
+        return changes
+
+
+def _flows() -> Iterable[tuple[str, str]]:
+    return Flow.objects.order_by("name").values_list("slug", "name")
+
+
+def _triggers() -> Iterable[tuple[str, str]]:
+    return sorted(((each.name, str(each.label)) for each in triggers), key=lambda one: one[1])
+
+
+def _models() -> Iterable[tuple[str, str]]:
+    for content_type in object_types():
+        yield f"{content_type.app_label}.{content_type.model}", type_label(content_type)
+
+
+def _rows(rows: RowList) -> Iterable[tuple[str, str]]:
+    return [(uid, f"{row.place} {row.title}") for uid, row in rows.by_uid.items()]

@@ -1,0 +1,252 @@
+"""The rows of a document as every page shows them: as sentences, indented, in one flat list.
+
+The list (:attr:`RowList.items`) has an entry for each row and one for each end of a block, so that
+a template can open and close nested lists without calling itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.admin.utils import quote
+from django.utils.translation import gettext as _
+
+from flowcontrol.compiling import current_config
+from flowcontrol.documents import JSONObject, walk
+from flowcontrol.exceptions import AuthorError
+from flowcontrol.registry import actions
+from flowcontrol.schemas import mask_secrets
+
+if TYPE_CHECKING:
+    from flowcontrol.base import BaseAction
+    from flowcontrol.findings import Finding
+
+ICONS: Final = frozenset(
+    {"branch", "clock", "exit", "flow", "folder", "loop", "mail", "note", "state", "stop", "up"}
+)
+"""The drawings that ``icons.html`` has; other actions get a neutral one."""
+
+
+@dataclass(slots=True)
+class PageRow:
+    """One row as a page shows it."""
+
+    document: JSONObject
+    place: str
+    depth: int
+    parent: PageRow | None
+    title: str
+    subtitle: str
+    group: str
+    type_name: str
+    icon: str
+    is_known: bool
+    takes_rows: bool
+    continues: bool
+    is_off: bool
+    is_first: bool
+    is_last: bool
+    previous: PageRow | None = None
+    children: list[PageRow] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    count: int = 0
+    count_is_lower_bound: bool = False
+    is_current: bool = False
+    is_open: bool = False
+
+    @property
+    def uid(self) -> str:
+        uid: str = self.document["uid"]
+        return uid
+
+    @property
+    def quoted(self) -> str:
+        """The uid as it stands in addresses; Django's ``unquote`` reads it."""
+        return str(quote(self.uid))
+
+    @property
+    def anchor(self) -> str:
+        return self.anchor_of(self.uid)
+
+    @staticmethod
+    def anchor_of(uid: str) -> str:
+        """The id that the row of this uid has in a page."""
+        return f"row-{quote(uid)}"
+
+    @property
+    def note(self) -> str:
+        note: str = self.document["note"]
+        return note
+
+    @property
+    def result_key(self) -> str:
+        key: str = self.document["result_key"]
+        return key
+
+    @property
+    def is_enabled(self) -> bool:
+        return bool(self.document["enabled"])
+
+    @property
+    def is_block(self) -> bool:
+        return self.takes_rows or bool(self.children)
+
+    @property
+    def can_go_in(self) -> bool:
+        return self.previous is not None and self.previous.takes_rows
+
+    @property
+    def rows_inside(self) -> int:
+        """How many rows there are inside, at any depth."""
+        return sum(1 + child.rows_inside for child in self.children)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(finding.severity == "error" for finding in self.findings)
+
+
+@dataclass(slots=True)
+class RowItem:
+    """An entry of the flat list: a row, or the end of its block."""
+
+    row: PageRow
+    is_end: bool = False
+
+
+@dataclass
+class RowList:
+    """All rows of a document."""
+
+    top: list[PageRow]
+    by_uid: dict[str, PageRow]
+
+    @property
+    def items(self) -> Iterator[RowItem]:
+        return _items(self.top)
+
+    def __len__(self) -> int:
+        return len(self.by_uid)
+
+    def add_findings(self, findings: Sequence[Finding]) -> list[FlowFinding]:
+        """Put findings at their rows, and give them all with the rows they are about."""
+        told = []
+        for finding in findings:
+            row = self.by_uid.get(finding.uid)
+            if row is not None:
+                row.findings.append(finding)
+            told.append(FlowFinding(finding, row))
+        return told
+
+
+@dataclass(frozen=True)
+class FlowFinding:
+    """A finding and the row it is about, or ``None`` if it is about the flow itself."""
+
+    finding: Finding
+    row: PageRow | None
+
+
+def rows_of(document: Mapping[str, Any], *, reveal_secrets: bool = False) -> RowList:
+    """The rows of ``document``. What cannot be said in a sentence is shown by its type's name."""
+    by_uid: dict[str, PageRow] = {}
+    top: list[PageRow] = []
+    for placed in walk(document):
+        parent = by_uid[placed.parent["uid"]] if placed.parent is not None else None
+        siblings = parent.children if parent is not None else top
+        row = _page_row(placed.row, parent, siblings, reveal_secrets)
+        siblings.append(row)
+        by_uid[row.uid] = row
+    return RowList(top, by_uid)
+
+
+def _page_row(
+    item: JSONObject, parent: PageRow | None, before: Sequence[PageRow], reveal_secrets: bool
+) -> PageRow:
+    action_type = actions.find(item["action"])
+    sentence = _sentence(item, action_type, reveal_secrets)
+    previous = before[-1] if before else None
+    if previous is not None:
+        previous.is_last = False
+    number = len(before) + 1
+    is_known = action_type is not None
+    icon = action_type.icon if action_type is not None else "unknown"
+    return PageRow(
+        document=item,
+        place=f"{parent.place}.{number}" if parent is not None else str(number),
+        depth=parent.depth + 1 if parent is not None else 0,
+        parent=parent,
+        title=item["label"] or sentence,
+        subtitle=sentence if item["label"] and item["label"] != sentence else "",
+        group=str(action_type.group) if action_type is not None else "",
+        type_name=str(action_type.verbose_name) if action_type is not None else item["action"],
+        icon=icon if icon in ICONS or not is_known else "other",
+        is_known=is_known,
+        takes_rows=action_type.has_children if action_type is not None else bool(item["children"]),
+        continues=action_type is not None and bool(action_type.follows),
+        is_off=not item["enabled"] or (parent is not None and parent.is_off),
+        is_first=not before,
+        is_last=True,
+        previous=previous,
+    )
+
+
+def _sentence(item: JSONObject, action_type: type[BaseAction] | None, reveal_secrets: bool) -> str:
+    if action_type is None:
+        return _("Unknown action “%(name)s”") % {"name": item["action"]}
+    try:
+        config = shown_config(item, reveal_secrets=reveal_secrets)
+        return str(action_type().sentence(config or {})) or str(action_type.verbose_name)
+    except Exception:  # noqa: BLE001 (a sentence is for looks: whatever breaks it, the page stands)
+        return str(action_type.verbose_name)
+
+
+def shown_config(item: JSONObject, *, reveal_secrets: bool) -> dict[str, Any] | None:
+    """The config of a row as it may be shown; ``None`` if nobody knows what in it is secret.
+
+    That is so for a type which is not registered, and for a config that cannot be brought into
+    the form that its type has today: the schema that names the secrets does not fit it.
+    """
+    if reveal_secrets:
+        return dict(item["config"])
+    action_type = actions.find(item["action"])
+    if action_type is None:
+        return None
+    if item["schema_version"] == action_type.schema_version:
+        config = item["config"]
+    else:
+        try:
+            config = current_config(item)
+        except AuthorError:
+            return None
+    masked: dict[str, Any] = mask_secrets(action_type.config_schema, config)
+    return masked
+
+
+def shown_document(document: Mapping[str, Any], *, reveal_secrets: bool) -> JSONObject:
+    """A document as it may be shown."""
+    return {**document, "actions": [_shown_row(row, reveal_secrets) for row in document["actions"]]}
+
+
+def _shown_row(item: JSONObject, reveal_secrets: bool) -> JSONObject:
+    config = shown_config(item, reveal_secrets=reveal_secrets)
+    return {
+        **item,
+        "config": config if config is not None else _("hidden, for it may hold secrets"),
+        "children": [_shown_row(child, reveal_secrets) for child in item["children"]],
+    }
+
+
+def pretty(value: Any) -> str:
+    """JSON for people."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _items(rows: Sequence[PageRow]) -> Iterator[RowItem]:
+    for row in rows:
+        yield RowItem(row)
+        if row.is_block:
+            yield from _items(row.children)
+            yield RowItem(row, is_end=True)

@@ -1,0 +1,91 @@
+"""Starting a run by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+
+from flowcontrol.admin.flow_forms import StartForm
+from flowcontrol.admin.flow_pages import FlowVisit, run_url
+from flowcontrol.admin.masks import Masks
+from flowcontrol.admin.pages import Page
+from flowcontrol.admin.rights import may_see
+from flowcontrol.conf import settings
+from flowcontrol.drafting import content_type_named
+from flowcontrol.exceptions import DraftRefused, StartRefused
+from flowcontrol.starting import create_flowrun
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+
+def start(visit: FlowVisit) -> HttpResponse:
+    """Ask for object and state, then start a run of the live version."""
+    flow, live = visit.flow, visit.flow.live_version
+    if live is None:
+        visit.tell_error(_("There is nothing to start yet: publish the flow first."))
+        return visit.redirect("actions")
+    model, model_error = _model(live.document.get("content_type"))
+    schema = live.document.get("state_schema")
+    form = StartForm(
+        visit.request.POST if visit.is_post else None,
+        model=model,
+        schema=schema,
+        masks=Masks(schema, reveal_secrets=visit.rights.reveal_secrets),
+    )
+    refused = None
+    if visit.is_post and form.is_valid():
+        try:
+            run = create_flowrun(
+                flow,
+                form.cleaned_data.get("object"),
+                state=form.cleaned_data["state"],
+                continue_after=form.cleaned_data["not_before"],
+                user=visit.user,
+            )
+        except StartRefused as error:
+            form.add_error(None, error.reason)
+            refused = error.run
+        else:
+            visit.tell(_("Run #%(pk)d was started.") % {"pk": run.pk})
+            if visit.rights.view_runs:
+                return HttpResponseRedirect(run_url(visit.site, run.pk))
+            return visit.redirect("actions")
+    return visit.render_flow(
+        "start.html",
+        subtitle=_("Start a run"),
+        form=form,
+        live=live,
+        model_error=model_error,
+        lookup_url=_lookup_url(visit, model) if model is not None else "",
+        is_off=not flow.is_active(settings.CLOCK()),
+        refused_url=run_url(visit.site, refused.pk) if refused is not None else "",
+    )
+
+
+def _model(name: str | None) -> tuple[type[Model] | None, str]:
+    """The model that the live version is about, or why it is not to be had."""
+    try:
+        content_type = content_type_named(name)
+    except DraftRefused as error:
+        return None, str(error)
+    return (content_type.model_class() if content_type is not None else None), ""
+
+
+def _lookup_url(visit: FlowVisit, model: type[Model]) -> str:
+    """Where the object can be picked from a list, if there is one that the person may see."""
+    site, opts = visit.site, model._meta
+    if not site.is_registered(model) or not may_see(visit.request, model):
+        return ""
+    assert opts.pk is not None
+    try:
+        url = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist", current_app=site.name)
+    except NoReverseMatch:
+        return ""
+    return f"{url}?_to_field={opts.pk.attname}"
+
+
+START_PAGES: Final = (Page("start/", "start", start, get="start", post="start"),)

@@ -1,0 +1,46 @@
+"""Many runs at once, by other ways than the engine's: what is measured comes later."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from flowcontrol.models import Flow, FlowRun
+
+
+def create_runs(flow: Flow, number: int, state: dict[str, Any]) -> list[FlowRun]:
+    """Pending runs, due now."""
+    now = timezone.now()
+    runs = [
+        FlowRun(flow=flow, version=flow.live_version, state=state, due=now, created_at=now)
+        for _number in range(number)
+    ]
+    return FlowRun.objects.bulk_create(runs, batch_size=2000)
+
+
+def create_sleepers(flow: Flow, number: int) -> None:
+    """Runs that wait until some day in the next years, made by the database itself."""
+    now = timezone.now()
+    until = now + timedelta(days=1)
+    if connection.vendor == "postgresql":
+        numbers = "SELECT n FROM generate_series(1, %s) AS numbers (n)"
+        due = "%s::timestamptz + n * interval '1 minute'"
+    else:
+        numbers = (
+            "WITH RECURSIVE numbers (n) AS "
+            "(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s) SELECT n FROM numbers"
+        )
+        due = "datetime(%s, n || ' minutes')"
+        now, until = (moment.replace(tzinfo=None) for moment in (now, until))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {FlowRun._meta.db_table} (flow_id, version_id, depth, status, outcome, "
+            "reason, state, cursor, action_uid, due, queue, rescues, attempts, visit, seq, "
+            "created_at) SELECT %s, %s, 0, 'waiting', '', '', '{}', '{}', '', "
+            f"{due}, '', 0, 0, 1, 1, %s FROM ({numbers}) AS numbers",
+            [flow.pk, flow.live_version_id, until, now, number],
+        )
+        cursor.execute("ANALYZE")
