@@ -169,10 +169,13 @@ class BaseAction:
     name: ClassVar[str] = ""
     """Stable name, written into documents: ``"shop.send_invoice"``."""
     verbose_name: ClassVar[_StrOrPromise] = ""
+    """What people read; translatable."""
     description: ClassVar[_StrOrPromise] = ""
     """One or two sentences for the person who looks for the right action."""
     group: ClassVar[_StrOrPromise] = ""
+    """Under which heading the type is offered; translatable."""
     icon: ClassVar[str] = ""
+    """A word for the picture beside the row."""
     effects: ClassVar[Effects]
     """What :meth:`run` touches. It must be declared, because it decides how the step executes:
 
@@ -183,12 +186,18 @@ class BaseAction:
     config_schema: ClassVar[Mapping[str, Any]] = {"type": "object", "properties": {}}
     """JSON Schema (2020-12) of the config. Plain JSON: translations go to the two below."""
     labels: ClassVar[Mapping[str, _StrOrPromise]] = {}
+    """What the form calls a property (``"to"``), one inside a group (``"retry.times"``), or one
+    of the choices of a property (``"if_past=continue"``)."""
     help_texts: ClassVar[Mapping[str, _StrOrPromise]] = {}
+    """A sentence beside the field of a property."""
     schema_version: ClassVar[int] = 1
+    """Raised when ``config_schema`` changes its meaning; see :meth:`upgrade_config`."""
     aliases: ClassVar[tuple[str, ...]] = ()
     """Names this type had before; documents that use them go on working."""
     has_children: ClassVar[bool] = False
+    """Whether rows can be placed inside it."""
     is_loop: ClassVar[bool] = False
+    """Whether Leave and Break can name it as their loop."""
     has_budget: ClassVar[bool] = True
     """Whether its rounds count against ``FLOWCONTROL_MAX_HOT_LOOPS``; false for loops that end
     by themselves."""
@@ -197,8 +206,14 @@ class BaseAction:
     groupable: ClassVar[bool] = False
     """A ``"database"`` type that may share one transaction with the database steps beside it."""
     queue: ClassVar[str] = ""
+    """The Celery queue that its steps belong to; empty: the default one."""
+    state_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of the state that it sets by itself, so that the checker knows these names."""
     retry: ClassVar[Mapping[str, Any] | None] = None
     """Default retry policy, see :mod:`flowcontrol.failures`."""
+    computes_once: ClassVar[bool] = False
+    """Its computed values are computed for :meth:`run` and not again: once it has a memo, its
+    config holds only what is fixed, and what has to stay is for the row to note."""
     writes_json: ClassVar[bool] = False
     """For the built-ins: it replaces whole keys of the state, by JSON values, after everything
     that can fail. Spares the round trip of the whole state that other actions need."""

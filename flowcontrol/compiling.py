@@ -63,6 +63,7 @@ class RowPlan:
     schema: Mapping[str, Any]
     effects: Effects
     groupable: bool
+    computes_once: bool
     writes_json: bool
     queue: str
     result_key: str
@@ -75,7 +76,7 @@ class RowPlan:
         Raises:
             AuthorError: a value cannot be computed, or does not fit the schema.
         """
-        if not self.computed:
+        if not self.computed or (self.computes_once and run.memo is not None):
             return self.config
         config = dict(self.config)
         for computed in self.computed:
@@ -207,6 +208,7 @@ def _compile_row(item: JSONObject, parent: Node | None, problems: list[tuple[str
         schema=shape.config_schema,
         effects=action.effects,
         groupable=action.groupable,
+        computes_once=action.computes_once,
         writes_json=action.writes_json,
         queue=shape.queue,
         result_key=item["result_key"],

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 # Longer ones lead out of the calendar that Python knows.
 MAX_MONTHS: Final = 9_999 * 12
@@ -94,6 +95,24 @@ def format_duration(duration: Duration) -> str:
     if clock:
         return f"P{calendar}T{clock}"
     return f"P{calendar}" if calendar else "PT0S"
+
+
+def in_words(duration: Duration) -> str:
+    """The duration as a person says it: ``1 day, 2 hours``."""
+    seconds, microseconds = divmod(duration.time // timedelta(microseconds=1), 1_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    exact = f"{seconds + microseconds / 1_000_000:g}" if microseconds else seconds
+    months, days = duration.months, duration.days
+    told = [
+        months and ngettext("%(n)s month", "%(n)s months", months) % {"n": months},
+        days and ngettext("%(n)s day", "%(n)s days", days) % {"n": days},
+        hours and ngettext("%(n)s hour", "%(n)s hours", hours) % {"n": hours},
+        minutes and ngettext("%(n)s minute", "%(n)s minutes", minutes) % {"n": minutes},
+        (seconds or microseconds)
+        and ngettext("%(n)s second", "%(n)s seconds", seconds or 2) % {"n": exact},
+    ]
+    return ", ".join(part for part in told if part) or _("no time")
 
 
 def _duration(

@@ -1,6 +1,6 @@
 """The words flowcontrol uses when something cannot be done.
 
-Three families decide what happens to a run (see :func:`flowcontrol.failures.sort`):
+Three families decide what happens to a run (see :func:`flowcontrol.failures.wait_before_retry`):
 
 * :class:`AuthorError`: the flow is wrong. Never retried, never ignored, always names its place.
 * any other exception raised by an action: a failure at run time, which follows the row's policy.

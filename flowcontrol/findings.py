@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from flowcontrol import registry
 from flowcontrol.base import BaseAction
 from flowcontrol.compiling import current_config
-from flowcontrol.documents import JSONObject, walk
+from flowcontrol.documents import JSONObject, read_document, walk
 from flowcontrol.drafting import MAX_DEPTH
 from flowcontrol.exceptions import AuthorError, ExpressionSyntaxError
 from flowcontrol.expressions import RESERVED_NAMES, compile_expression, compile_template
@@ -57,8 +57,8 @@ FIXES: Final[Mapping[str, Any]] = {
     ),
     "unreachable": gettext_lazy("Delete the row, or put a condition on the one before it."),
     "unset-name": gettext_lazy(
-        "Correct the name or set the value before. If runs start with it, name it in the state "
-        "schema."
+        "Correct the name or set the value before. If runs start with it, or an action of your "
+        "own sets it, name it in the state schema."
     ),
 }
 """Every code that a finding may have, and what can be done about it."""
@@ -282,15 +282,21 @@ def sets_names(item: JSONObject) -> set[str]:
         names.update(item["config"]["state"])
     if isinstance(item["config"].get("var_name"), str):
         names.add(item["config"]["var_name"])
-    return names
+    action_type = registry.actions.find(item["action"])
+    return names.union(action_type.state_keys) if action_type else names
 
 
 def _sets_are_known(item: JSONObject) -> bool:
     """Whether a row can only set what :func:`sets_names` says: the built-ins, which promise it."""
-    if item["action"] in SETS_VALUES and is_computed(item["config"].get("state")):
+    if _sets_computed_names(item):
         return False
     action_type = registry.actions.find(item["action"])
     return action_type is None or action_type.__module__.startswith("flowcontrol.")
+
+
+def _sets_computed_names(item: JSONObject) -> bool:
+    """Whether the names that a row sets are known only when it is run."""
+    return item["action"] in SETS_VALUES and is_computed(item["config"].get("state"))
 
 
 def reads_names(item: JSONObject) -> dict[str, set[str]]:
@@ -329,8 +335,8 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 def _name_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
     rows = [placed.row for placed in walk(document, only_enabled=True)]
-    if not all(map(_sets_are_known, rows)):
-        return  # an action of the project may set anything
+    if any(_sets_computed_names(item) for item in rows):
+        return
     known = set(RESERVED_NAMES).union(*map(sets_names, rows))
     properties = (document["state_schema"] or {}).get("properties")
     known.update(properties if isinstance(properties, Mapping) else ())
@@ -399,3 +405,27 @@ def _warning(code: str, item: JSONObject | None, message: str, field: str = "") 
 
 def _fix(code: str) -> str:
     return str(FIXES[code])
+
+
+# --- trigger rows ---------------------------------------------------------------------------------
+
+
+def find_trigger_problems(flow: Flow) -> list[str]:
+    """What is wrong with the rows that say which triggers start ``flow``; a sentence each."""
+    live = read_document(flow.live_version.document) if flow.live_version else None
+    uids = {placed.row["uid"] for placed in walk(live) if placed.row["enabled"]} if live else set()
+    problems = []
+    for row in flow.triggers.order_by("pk"):
+        if row.name not in registry.triggers:
+            problems.append(registry.triggers.unknown(row.name))
+        if row.condition.strip():
+            try:
+                compile_expression(row.condition.strip())
+            except ExpressionSyntaxError as error:
+                problems.append(f"{row.name}: {error}")
+        if row.action_uid and row.action_uid not in uids:
+            problems.append(
+                _("%(trigger)s: the live version has no row %(uid)s to go to.")
+                % {"trigger": row.name, "uid": row.action_uid}
+            )
+    return problems

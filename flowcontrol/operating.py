@@ -290,7 +290,12 @@ def resume_everything() -> None:
 
 
 def wake_flowrun(
-    run: FlowRun, data: Any = None, *, user: Any = None, now: datetime | None = None
+    run: FlowRun,
+    data: Any = None,
+    *,
+    user: Any = None,
+    reason: str = "",
+    now: datetime | None = None,
 ) -> bool:
     """Continue a waiting run from code; ``data`` (JSON) is what its row gets as the answer.
 
@@ -298,7 +303,7 @@ def wake_flowrun(
         Whether the run was waiting.
     """
     wakeup = {"by": "code", "data": to_json(data, where="the data")}
-    return wake(run.pk, wakeup, now or settings.CLOCK(), reason="", user=user)
+    return wake(run.pk, wakeup, now or settings.CLOCK(), reason=reason, user=user)
 
 
 def _move(run: FlowRun, verb: str, to: Status, **changes: Any) -> str:

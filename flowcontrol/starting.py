@@ -34,6 +34,10 @@ from flowcontrol.recording import end_runs
 from flowcontrol.schemas import find_value_problems, place, with_defaults
 
 
+class _KeyIsTaken(Exception):
+    """There is a run with this key by now."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoRoom:
     """A limit of the flow that is reached; ``for_good`` when waiting cannot help."""
@@ -92,7 +96,7 @@ def create_flowrun(
     try:
         with transaction.atomic():
             _insert(run, flow, now)
-    except IntegrityError:
+    except (IntegrityError, _KeyIsTaken):
         # Somebody else has just started it under this key: theirs is the run.
         known = FlowRun.objects.filter(flow=flow, key=key).first() if key is not None else None
         if known is None:
@@ -251,6 +255,8 @@ def _insert(run: FlowRun, flow: Flow, now: datetime) -> None:
     if flow.has_limits:
         # Two starts at once would both count the runs there are and both see room.
         flow = Flow.objects.locked(flow.pk)
+        if run.key is not None and FlowRun.objects.filter(flow=flow, key=run.key).exists():
+            raise _KeyIsTaken  # while this start waited for the lock: it is the same start
         if no_room := find_no_room(flow, run):
             if flow.when_full == WhenFull.RESTART and not no_room.for_good:
                 _make_room(flow, run, now)

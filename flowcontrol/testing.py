@@ -47,6 +47,7 @@ from flowcontrol.publishing import publish
 from flowcontrol.slices import Limits, Needs, Slice
 
 __all__ = [
+    "NOON",
     "Break",
     "Clock",
     "Delay",

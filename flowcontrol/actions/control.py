@@ -150,6 +150,7 @@ class For(ControlAction):
     has_children = True
     is_loop = True
     has_budget = False
+    computes_once = True
     config_schema = {
         "type": "object",
         "properties": {
@@ -186,21 +187,20 @@ class For(ControlAction):
         if not rounds:
             return FlowDirective.CONTINUE
         # What was computed when the loop began stays: the rows inside may change its inputs.
-        return self._round(config, start, rounds.stop, step)
+        return self._round(start, end, step, config.get("var_name"))
 
     def return_from_children(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
         if run.memo is None:
             # The run was sent into the block from outside: the loop begins now.
             return self.run(run=run, obj=obj, config=config)
-        value, end, step = run.memo
+        value, end, step, name = run.memo
         value += step
         if value < end if step > 0 else value > end:
-            return self._round(config, value, end, step)
+            return self._round(value, end, step, name)
         return FlowDirective.CONTINUE
 
-    def _round(self, config: Config, value: int, end: int, step: int) -> Enter:
-        name = config.get("var_name")
-        return Enter(memo=[value, end, step], names={name: value} if name else None)
+    def _round(self, value: int, end: int, step: int, name: str | None) -> Enter:
+        return Enter(memo=[value, end, step, name], names={name: value} if name else None)
 
     def sentence(self, config: Config) -> str:
         return _now("For %(name)s from %(start)s up to %(end)s") % {

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.actions.state import check_values, evaluated
 from flowcontrol.actions.waiting import as_moment, moment_after
-from flowcontrol.actions.wording import shown
+from flowcontrol.actions.wording import shown, shown_duration
 from flowcontrol.base import BaseAction, Continue, Directive, Effects, RunHandle
 from flowcontrol.durations import parse_duration
 from flowcontrol.exceptions import StartRefused
@@ -60,7 +60,7 @@ class StartFlow(BaseAction):
     help_texts: ClassVar[Mapping[str, Any]] = {
         "state_keys": _("One name a line, for “chosen”."),
         "state": _("Start state of the new run, beside what is copied."),
-        "delay": _("Empty: now. Like PT2H for two hours."),
+        "delay": _("Empty: now."),
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
@@ -104,7 +104,7 @@ class StartFlow(BaseAction):
         if config.get("delay"):
             return _now("Start flow %(flow)s in %(delay)s") % {
                 "flow": flow,
-                "delay": shown(config["delay"]),
+                "delay": shown_duration(config["delay"]),
             }
         return _now("Start flow %(flow)s") % {"flow": flow}
 

@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.actions.wording import shown
+from flowcontrol.actions.wording import shown, shown_duration
 from flowcontrol.base import (
     Abort,
     BaseAction,
@@ -149,7 +149,7 @@ class Delay(BaseAction):
     }
     labels: ClassVar[Mapping[str, Any]] = {
         "duration": _("For"),
-        "months": _("Months"),
+        "months": _("And months"),
         "weekday": _("Until the next"),
         "time": _("At"),
         "time_zone": _("In the time zone"),
@@ -157,7 +157,7 @@ class Delay(BaseAction):
         "if_past": _("If that is past already"),
     }
     help_texts: ClassVar[Mapping[str, Any]] = {
-        "duration": _("Like PT90M for 90 minutes, PT2H for two hours, P1D for one day."),
+        "months": _("Added to the above; for a number of months that is computed."),
         "time": _("If it is past today: the next day that fits."),
         "time_zone": _("Empty: the time zone of this site."),
         "base": _("An expression such as object.departure. Empty: now."),
@@ -201,7 +201,7 @@ class Delay(BaseAction):
         if config.get("duration") or config.get("months"):
             months = shown(config.get("months"))
             lengths = [_now("%s months") % months] if months else []
-            lengths += [str(shown(config["duration"]))] if config.get("duration") else []
+            lengths += [shown_duration(config["duration"])] if config.get("duration") else []
             parts.append(_now("wait %(length)s") % {"length": " + ".join(lengths)})
         if config.get("weekday"):
             weekday = str(shown(config["weekday"]))

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowcontrol.durations import in_words, parse_duration
 from flowcontrol.schemas import COMPUTED, is_computed
+
+
+def shown_duration(value: Any) -> str:
+    """A fixed duration in words, a computed one as its expression."""
+    if isinstance(value, str):
+        try:
+            return in_words(parse_duration(value))
+        except ValueError:
+            return value
+    return str(shown(value))
 
 
 def shown(value: Any) -> Any:

@@ -42,7 +42,7 @@ ALLOWED_FROM: Final[dict[Status, frozenset[Status]]] = {
     Status.RUNNING: frozenset({Status.PENDING, Status.WAITING}),
     Status.WAITING: frozenset({Status.RUNNING, Status.PAUSED}),
     Status.PAUSED: frozenset({Status.PENDING, Status.QUEUED, Status.RUNNING, Status.WAITING}),
-    Status.FAILED: frozenset({Status.PENDING, Status.RUNNING, Status.WAITING}),
+    Status.FAILED: frozenset({Status.RUNNING}),
     Status.DONE: frozenset(
         {
             Status.PENDING,

@@ -41,6 +41,7 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
         return self.filter(status__in=HOLDS_A_SLOT)
 
     def for_flow(self, flow: Flow) -> FlowRunQuerySet:
+        """Runs of ``flow``, whatever version they execute."""
         return self.filter(flow=flow)
 
     def for_object(self, obj: models.Model) -> FlowRunQuerySet:

@@ -26,6 +26,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 POLICY = "default-src 'self'"
 
 
+@pytest.fixture(scope="session")
+def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
+    """The server, started after the database is known.
+
+    Started before, it would take the database for one in memory and share one connection among
+    its threads, which SQLite answers with a crash.
+    """
+    return live_server
+
+
 @pytest.fixture(autouse=True)
 def policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every answer forbid scripts and styles in the page, and anything from elsewhere."""

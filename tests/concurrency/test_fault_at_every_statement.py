@@ -377,7 +377,7 @@ def test_a_fault_at_any_statement_leaves_no_trace(
 ):
     proof = Proof(outside)
     places = proof.places(fault)
-    for at in places if soak else sorted(chance.sample(places, 15)):
+    for at in places if soak else sorted(chance.sample(places, 8)):
         proof.check(fault, at)
 
 

@@ -143,6 +143,14 @@ def test_a_flow_that_lost_its_root_gets_it_back_with_the_next_edit():
     assert root_of(flow) == root_of(flow)
 
 
+def test_deleting_a_flow_takes_its_rows_and_leaves_those_of_others():
+    flow, other = draft("a(b)", "One"), draft("c(d)", "Other")
+    Flow.objects.get(pk=flow.pk).delete()
+    assert outline(other) == "c(d)"
+    assert not FlowAction.objects.filter(uid__in=["a", "b"]).exists()
+    assert outline(draft("e(f)", "Next")) == "e(f)"
+
+
 # --- adding -------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ class Page(BaseAction):
 
     name = "test.page"
     verbose_name = "Page passengers"
+    state_keys = ("gate",)
     effects = "none"
     config_schema = {
         "type": "object",
@@ -404,6 +405,10 @@ def test_names_in_the_keep_condition_count_too():
 )
 def test_names_that_something_sets_or_may_set_are_fine(item: JSONObject):
     assert told(item, Log("{{ gate }}")) == []
+
+
+def test_an_action_of_the_project_does_not_hide_a_mistyped_name():
+    assert told(row("test.page"), Log("{{ gaet }}")) == [("unset-name", "2", "message")]
 
 
 def test_names_that_runs_start_with_are_named_in_the_state_schema():

@@ -330,6 +330,22 @@ def test_a_computed_secret_is_told_neither_in_the_error_nor_in_the_history():
     assert run.scope.reads == [("name", "x"), ("code", "••••••")]
 
 
+def test_a_type_may_keep_what_was_computed_when_its_block_was_entered():
+    class Once(Page):
+        name = "test.once"
+        aliases: ClassVar[tuple[str, ...]] = ()
+        computes_once = True
+
+    run = handle({"word": "a"})
+    with actions.temporarily(Once):
+        [once] = program_of(row("test.once", text={"$expr": "word"}, times=3))
+        [again] = program_of(row("test.page", text={"$expr": "word"}, times=3))
+    assert once.payload.config_for(run)["text"] == "a"
+    run.memo = ["a"]
+    assert once.payload.config_for(run) == {"loud": False, "times": 3}
+    assert again.payload.config_for(run)["text"] == "a"
+
+
 def test_the_keep_condition_is_compiled_with_the_program():
     plan = compile_document(make_document(condition=" n > 3 ")).payload
     assert plan.condition.evaluate(Scope({"n": 4})) is True

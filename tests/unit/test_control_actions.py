@@ -46,8 +46,12 @@ def answer(name: str, run: RunHandle | None = None, /, **config: Any) -> Any:
         ("break", {"condition": "0"}, None),
         ("stop", {"reason": "n is {{ n|default:'none' }}"}, Abort("n is none")),
         ("stop", {}, Abort("")),
-        ("for", {"start": 0, "end": 2, "step": 1}, Enter(memo=[0, 2, 1])),
-        ("for", {"start": 2, "end": 0, "step": -1, "var_name": "i"}, Enter([2, 0, -1], {"i": 2})),
+        ("for", {"start": 0, "end": 2, "step": 1}, Enter(memo=[0, 2, 1, None])),
+        (
+            "for",
+            {"start": 2, "end": 0, "step": -1, "var_name": "i"},
+            Enter([2, 0, -1, "i"], {"i": 2}),
+        ),
         ("for", {"start": 2, "end": 0, "step": 1}, Continue()),
     ],
 )
@@ -85,26 +89,25 @@ def test_steps_of_zero_that_were_computed_are_an_error_of_the_author():
 
 
 def test_huge_counts_are_counted_not_listed():
-    assert answer("for", start=0, end=10**30, step=1) == Enter(memo=[0, 10**30, 1])
+    assert answer("for", start=0, end=10**30, step=1) == Enter(memo=[0, 10**30, 1, None])
 
 
 def test_a_run_that_was_sent_into_a_loop_from_outside_begins_its_count_there():
     """A jump opens the loop without a count; after the block it counts from the start."""
     run, config = handle(), {"start": 5, "end": 7, "step": 1, "var_name": "i"}
     asked = For().return_from_children(run=run, obj=None, config=config)
-    assert asked == Enter(memo=[5, 7, 1], names={"i": 5})
+    assert asked == Enter(memo=[5, 7, 1, "i"], names={"i": 5})
 
 
 def test_what_a_loop_noted_is_read_back_from_json():
-    frame = Frame("for", "return", [5, 7, 1], {"i": 5})
+    frame = Frame("for", "return", [5, 7, 1, "i"], {"i": 5})
     assert Cursor.from_json(Cursor((frame,)).to_json()).frames == (frame,)
     run = handle()
-    run.memo = [5, 7, 1]
-    config = {"end": 7, "var_name": "i"}
-    again = For().return_from_children(run=run, obj=None, config=config)
-    assert again == Enter(memo=[6, 7, 1], names={"i": 6})
-    run.memo = [6, 7, 1]
-    assert For().return_from_children(run=run, obj=None, config=config) == Continue()
+    run.memo = [5, 7, 1, "i"]
+    again = For().return_from_children(run=run, obj=None, config={})
+    assert again == Enter(memo=[6, 7, 1, "i"], names={"i": 6})
+    run.memo = [6, 7, 1, "i"]
+    assert For().return_from_children(run=run, obj=None, config={}) == Continue()
 
 
 @pytest.mark.parametrize(

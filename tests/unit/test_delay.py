@@ -419,11 +419,11 @@ def test_a_row_that_waits_for_nothing_is_warned_of():
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"duration": "PT2H"}, "Wait PT2H"),
-        ({"months": 2, "duration": "P1D"}, "Wait 2 months + P1D"),
+        ({"duration": "PT2H"}, "Wait 2 hours"),
+        ({"months": 2, "duration": "P1D"}, "Wait 2 months + 1 day"),
         ({"weekday": "monday", "time": "09:00"}, "Until the next Monday at 09:00"),
         ({"time": "09:00", "time_zone": LONDON}, "Until 09:00 (time of Europe/London)"),
-        ({"duration": "PT2H", "base": "object.departure"}, "Wait PT2H from object.departure"),
+        ({"duration": "PT2H", "base": "object.departure"}, "Wait 2 hours from object.departure"),
         ({"duration": {"$expr": "length"}}, "Wait length"),
         ({}, "Wait"),
     ],

@@ -293,8 +293,18 @@ def test_whole_numbers_that_came_out_as_decimals_are_whole_numbers():
 
 
 def test_what_was_computed_when_the_loop_began_stays():
-    loop = For("n", [UpdateState(n="n|add:5"), A])
-    assert rehearse(loop, state={"n": 3}).trace.count("a") == 3
+    for change in ("n|add:5", "0", "null", "'gone'"):
+        loop = For("n", [UpdateState(n=change), A])
+        assert rehearse(loop, state={"n": 3}).trace.count("a") == 3
+
+
+def test_each_time_a_loop_is_entered_its_bounds_are_computed_anew():
+    inner = For("i|add:1", [tells("{{ i }}{{ j }}")], var_name="j")
+    assert counted(For(3, [inner], var_name="i")) == ["00", "10", "11", "20", "21", "22"]
+
+
+def test_the_counter_may_have_a_computed_name():
+    assert counted(row("for", tells("{{ k }}"), end=2, var_name={"$expr": "'k'"})) == ["0", "1"]
 
 
 @pytest.mark.parametrize(

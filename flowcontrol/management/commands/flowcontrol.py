@@ -18,7 +18,7 @@ from flowcontrol.documents import read_document
 from flowcontrol.drafting import draft_document
 from flowcontrol.engine import continue_flowruns, create_flowrun, execute_flowrun
 from flowcontrol.exceptions import AuthorError, FlowcontrolError, PublishRefused
-from flowcontrol.findings import Finding, find_all
+from flowcontrol.findings import Finding, find_all, find_trigger_problems
 from flowcontrol.models import Flow, Status
 from flowcontrol.monitoring import report
 from flowcontrol.operating import explain
@@ -166,6 +166,9 @@ class Command(BaseCommand):
             errors += len(problems) + sum(finding.severity == "error" for finding in findings)
             self.stdout.write(f"{flow.slug}: {len(findings)} finding(s) in the draft.")
             self._tell(findings)
+            for message in (of_triggers := find_trigger_problems(flow)):
+                self.stderr.write(f"  error: trigger: {message}")
+            errors += len(of_triggers)
             for uid, message in problems:
                 self.stderr.write(f"  error: live version, row {uid}: {message}")
         if errors:
