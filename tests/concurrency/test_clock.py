@@ -95,17 +95,9 @@ def test_what_is_due_goes_by_the_clock_of_the_worker(outside: Outside):
 def test_the_proof_notices(outside: Outside):
     variant = Variant(
         "leases by the worker's clock",
-        "flowcontrol.claiming.database_now",
-        'return "clock_timestamp()"',
-        "from flowcontrol.conf import settings; "
-        "return f\"timestamptz '{settings.CLOCK().isoformat()}'\"",
+        "flowcontrol.claiming.claim_suspect",
+        "{database_now(connection)}",
+        "'{moment_text(connection, settings.CLOCK())}'",
     )
-    on_sqlite = Variant(
-        variant.name,
-        variant.where,
-        "return \"strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')\"",
-        "from flowcontrol.conf import settings; "
-        "return f\"'{moment_text(connection, settings.CLOCK())}'\"",
-    )
-    with variant.applied(), on_sqlite.applied(), pytest.raises(AssertionError):
+    with variant.applied(), pytest.raises(AssertionError):
         check_two_clocks(outside, RIGHT, FAST)
