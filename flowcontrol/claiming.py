@@ -90,10 +90,12 @@ def claim_due(now: datetime, limit: int, queue: str | None = None) -> list[Claim
     lock = "FOR UPDATE OF r SKIP LOCKED" if connection.vendor == "postgresql" else ""
     if queue is not None:
         due += " AND r.queue = %s"
+    # Not EXISTS: PostgreSQL may turn that into a join that reads the whole table of runs.
     active = f"""
-        SELECT f.id FROM {flow} f WHERE {_not_paused("f")}
-        AND EXISTS (SELECT 1 FROM {run} r WHERE r.flow_id = f.id AND {due})
-        ORDER BY random() LIMIT %s
+        SELECT f.id FROM {flow} f WHERE {_not_paused("f")} AND (
+            SELECT r.id FROM {run} r WHERE r.flow_id = f.id AND {due}
+            ORDER BY r.due, r.id LIMIT 1
+        ) IS NOT NULL ORDER BY random() LIMIT %s
     """
     share = "(SELECT (%s + count(*) - 1) / max(count(*), 1) FROM active)"
     if connection.vendor == "postgresql":

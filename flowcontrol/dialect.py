@@ -43,9 +43,10 @@ def lease_end(connection: BaseDatabaseWrapper) -> str:
 
 
 def database_now(connection: BaseDatabaseWrapper) -> str:
-    """SQL for this moment, by the database's clock."""
+    """SQL for this moment, by the database's clock; the same throughout a statement."""
     if connection.vendor == "postgresql":
-        return "clock_timestamp()"
+        # clock_timestamp() moves on while a statement runs, so no index can be searched for it.
+        return "statement_timestamp()"
     return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
 
 

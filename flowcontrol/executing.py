@@ -188,7 +188,11 @@ def _step_in_memory(
         except ConnectionLost as error:
             _lose(piece, error, clock, tally, holding)
         else:
-            (with_effects if goes_on else to_write).append(piece)
+            if goes_on:
+                with_effects.append(piece)
+            else:
+                piece.drop_steps()
+                to_write.append(piece)
     return to_write, with_effects
 
 

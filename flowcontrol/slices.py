@@ -608,7 +608,6 @@ class Slice:
         claim.attempts = row.attempts
         claim.rescues = row.rescues
         claim.wakeup = row.wakeup
-        claim.cursor = row.cursor
         self._began_at, self._base = self.cursor, dict(self.state)
         self.log = StepLog(self.limits.kept_steps)
         if not row.keep_claim:
@@ -620,6 +619,13 @@ class Slice:
         self.cursor = self._began_at
         self.state = self.handle.state = self.scope.state = dict(self._base)
         self.visit = self.handle.visit = self.claim.visit
+        self.log = StepLog(self.limits.kept_steps)
+
+    def drop_steps(self) -> None:
+        """Let go of the steps that are text by now, ready to be written.
+
+        A batch of runs with all their steps is much for the garbage collector to look through.
+        """
         self.log = StepLog(self.limits.kept_steps)
 
     def _save(self) -> _Saved:
@@ -653,12 +659,13 @@ class Slice:
             check_size(state, self.limits.state_size)
         if kind is None and undo is not None:
             kind = EventKind.STEPS
+        # A run that could not even begin stays where it is, wherever that is.
+        cursor = self.cursor.to_json() if self.cursor != NOWHERE else self.claim.cursor
         moved = self.visit != self.claim.visit
         row = WriteBack(
             claim=self.claim,
             status=status,
-            # A run that could not even begin stays where it is, wherever that is.
-            cursor=self.cursor.to_json() if self.cursor != NOWHERE else self.claim.cursor,
+            cursor=json_text(cursor),
             action_uid=self.cursor.uid,
             visit=self.visit,
             at=self.handle.now,
@@ -669,7 +676,12 @@ class Slice:
             wakeup=None if moved else self.claim.wakeup,
         )
         if kind is not None and (self.limits.history != "none" or kind in ALWAYS_TOLD):
-            row.event = NewEvent(kind, steps=self.log.to_json() or None, undo=undo, **event)
+            row.event = NewEvent(
+                kind,
+                steps=json_text(self.log.to_json()) if self.log.count else None,
+                undo=None if undo is None else json_text(undo),
+                **event,
+            )
         return row
 
     def _yield(self, queue: str = "") -> None:

@@ -42,11 +42,11 @@ class NewWait:
 
 @dataclass(slots=True)
 class NewEvent:
-    """A row of ``RunEvent`` to be written with the run."""
+    """A row of ``RunEvent`` to be written with the run; ``steps`` and ``undo`` are JSON text."""
 
     kind: str
-    steps: list[Any] | None = None
-    undo: dict[str, Any] | None = None
+    steps: str | None = None
+    undo: str | None = None
     detail: Any = None
     reason: str = ""
 
@@ -55,13 +55,13 @@ class NewEvent:
 class WriteBack:
     """What a worker writes about a run that it holds.
 
-    ``keep_claim`` is for a checkpoint in the middle: the run stays claimed. ``state`` is its JSON
-    text, or ``None`` when it did not change, which spares the database the column.
+    ``keep_claim`` is for a checkpoint in the middle: the run stays claimed. JSON comes as text;
+    ``state`` is ``None`` when it did not change, which spares the database the column.
     """
 
     claim: Claim
     status: str
-    cursor: dict[str, Any]
+    cursor: str
     action_uid: str
     visit: int
     at: datetime
@@ -96,7 +96,7 @@ _RUN_COLUMNS: Final = {
     "reason": "text",
     "due": "timestamptz",
     "state": JSON_TEXT,
-    "cursor": "jsonb",
+    "cursor": JSON_TEXT,
     "action_uid": "text",
     "queue": "text",
     "attempts": "integer",
@@ -117,8 +117,8 @@ _EVENT_COLUMNS: Final = {
     "seq": "integer",
     "at": "timestamptz",
     "kind": "text",
-    "steps": "jsonb",
-    "undo": "jsonb",
+    "steps": JSON_TEXT,
+    "undo": JSON_TEXT,
     "detail": "jsonb",
     "reason": "text",
 }

@@ -44,7 +44,8 @@ def uid_of(flow: Flow, action: str) -> str:
     """The uid of the only row of this action, or of this label."""
     rows = FlowAction.objects.filter(flow=flow, depth__gt=1)
     found = rows.filter(label=action) or rows.filter(action=action)
-    return found.get().uid
+    uid: str = found.get().uid
+    return uid
 
 
 def revision_of(flow: Flow) -> int:

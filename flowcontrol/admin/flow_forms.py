@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol.admin.config_widgets import CodeInput, LineInput, ShortInput
 from flowcontrol.admin.json_fields import JSONObjectField
+from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.exceptions import ExpressionSyntaxError
 from flowcontrol.expressions import compile_expression
@@ -84,15 +85,6 @@ class ObjectTypeField(_ContentTypeField):
 
     def label_from_instance(self, obj: ContentType) -> str:
         return type_label(obj)
-
-
-class MomentInput(forms.DateTimeInput):
-    """A date and a time, by what the browser has for it."""
-
-    input_type = "datetime-local"
-
-    def __init__(self, **attrs: Any) -> None:
-        super().__init__({"class": "fc-short", **attrs}, format="%Y-%m-%dT%H:%M")
 
 
 class DaysField(forms.FloatField):

@@ -26,7 +26,15 @@ from flowcontrol import drafting
 from flowcontrol.admin.actions import ACTION_PAGES
 from flowcontrol.admin.flow_forms import CopyForm, FlowForm, PurgeForm
 from flowcontrol.admin.flow_pages import FlowVisit, runs_url
-from flowcontrol.admin.pages import SCRIPT, STYLES, Crumb, Page, PagesAdmin
+from flowcontrol.admin.moments import MOMENT_FIELDS
+from flowcontrol.admin.pages import (
+    BREADCRUMBS_ARE_A_LIST,
+    SCRIPT,
+    STYLES,
+    Crumb,
+    Page,
+    PagesAdmin,
+)
 from flowcontrol.admin.rights import rights_of
 from flowcontrol.admin.starting import START_PAGES
 from flowcontrol.admin.trigger_forms import TriggerForm
@@ -225,6 +233,7 @@ class TriggerInline(_TriggerInline):
     model = Trigger
     form = TriggerForm
     fields = ("name", "condition", "active_at", "mode", "action_uid")
+    formfield_overrides = MOMENT_FIELDS
     extra = 0
     verbose_name_plural = gettext_lazy("Triggers that start it")
 
@@ -239,6 +248,7 @@ class TriggerInline(_TriggerInline):
 @admin.register(Flow)
 class FlowAdmin(PagesAdmin[Flow]):
     form = FlowForm
+    formfield_overrides = MOMENT_FIELDS
     pages = (*ACTION_PAGES, *VERSION_PAGES, *START_PAGES, *FLOW_PAGES)
     list_display = ("flow", "state", "runs", "version", "object_type")
     list_display_links = None
@@ -248,6 +258,8 @@ class FlowAdmin(PagesAdmin[Flow]):
     ordering = ("name", "pk")
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
+    # Nothing is done to several flows at once: each is deleted on a page that tells what goes.
+    actions = None
     raw_id_fields = ("identity",)
     inlines = (TriggerInline,)
     fieldsets = (
@@ -291,12 +303,6 @@ class FlowAdmin(PagesAdmin[Flow]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FlowList
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions = super().get_actions(request)
-        # A flow is deleted on its own page, which tells what goes with it.
-        actions.pop("delete_selected", None)
-        return actions
 
     def get_fieldsets(self, request: HttpRequest, obj: Flow | None = None) -> Any:
         if obj is None:
@@ -382,6 +388,7 @@ class FlowAdmin(PagesAdmin[Flow]):
                 "rights": visit.rights,
                 "header": visit.header("settings"),
                 "crumbs": visit.crumbs_to(Crumb(_("Settings"))),
+                "crumbs_are_a_list": BREADCRUMBS_ARE_A_LIST,
             }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 

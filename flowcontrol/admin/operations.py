@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
     from flowcontrol.admin.masks import Masks
     from flowcontrol.admin.rows import RowList
+
+
+BulkAction = Callable[
+    ["admin.ModelAdmin[FlowRun]", HttpRequest, "QuerySet[FlowRun]"], HttpResponse | None
+]
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     )
 }
 """In the order of the buttons."""
-
-BULK: Final = ("retry", "run_now", "pause", "resume", "cancel")
 
 _VERBS: Final[Mapping[str, Callable[..., None]]] = {
     "retry": operating.retry,
@@ -210,22 +213,6 @@ def perform(operation: Operation, run: FlowRun, form: OperationForm, user: Any) 
 # --- many runs ----------------------------------------------------------------------------------
 
 
-def bulk_actions() -> Iterable[tuple[str, Callable[..., Any], _StrOrPromise]]:
-    """The operations that the list of runs offers for what is selected in it."""
-    for name in BULK:
-        yield name, _bulk_action(OPERATIONS[name]), OPERATIONS[name].label
-
-
-def _bulk_action(operation: Operation) -> Callable[..., HttpResponse | None]:
-    def act(
-        model_admin: admin.ModelAdmin[FlowRun], request: HttpRequest, runs: QuerySet[FlowRun]
-    ) -> HttpResponse | None:
-        return operate_on_many(model_admin, request, runs, operation)
-
-    act.__name__ = operation.name
-    return act
-
-
 def operate_on_many(
     model_admin: admin.ModelAdmin[FlowRun],
     request: HttpRequest,
@@ -292,3 +279,19 @@ def _bulk_page(
             "styles": STYLES,
         },
     )
+
+
+def _bulk_action(operation: Operation) -> BulkAction:
+    def act(
+        model_admin: admin.ModelAdmin[FlowRun], request: HttpRequest, runs: QuerySet[FlowRun]
+    ) -> HttpResponse | None:
+        return operate_on_many(model_admin, request, runs, operation)
+
+    act.__name__ = operation.name
+    return admin.action(permissions=["operate"], description=operation.label)(act)
+
+
+BULK_ACTIONS: Final = tuple(
+    _bulk_action(OPERATIONS[name]) for name in ("retry", "run_now", "pause", "resume", "cancel")
+)
+"""What the list of runs offers for what is selected in it."""

@@ -27,9 +27,9 @@ from flowcontrol.admin.flow_pages import runs_url
 from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.object_types import objects_of
 from flowcontrol.admin.operations import (
+    BULK_ACTIONS,
     Operation,
     OperationForm,
-    bulk_actions,
     operation,
     operations_for,
     perform,
@@ -296,6 +296,7 @@ class FlowRunAdmin(PagesAdmin[FlowRun]):
         Page("change/", "change", show_run),
         Page("operate/<str:verb>/", "operate", operate, get="view", post="view"),
     )
+    actions = BULK_ACTIONS
     list_display = ("run", "object", "status_badge", "next_or_end")
     list_display_links = None
     list_filter = ("status", "outcome", ("flow", admin.RelatedOnlyFieldListFilter))
@@ -332,11 +333,6 @@ class FlowRunAdmin(PagesAdmin[FlowRun]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        if not self.has_operate_permission(request):
-            return {}
-        return {name: (act, name, label) for name, act, label in bulk_actions()}
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[FlowRun], search_term: str

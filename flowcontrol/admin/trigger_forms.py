@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 from flowcontrol.admin.config_widgets import CodeInput
 from flowcontrol.admin.flow_forms import read_expression
 from flowcontrol.admin.rows import rows_of
+from flowcontrol.conf import settings
 from flowcontrol.documents import read_document
 from flowcontrol.exceptions import DocumentError
 from flowcontrol.models import Flow, Trigger
@@ -86,6 +87,9 @@ class TriggerForm(_TriggerModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "active_at" in self.fields and self.instance._state.adding:
+            # Who adds a row means it to act; the engine's clock is what it acts by.
+            self.fields["active_at"].initial = settings.CLOCK
         if "name" in self.fields:
             self._offer("name", [("", "---------"), *trigger_choices(self.instance.name)])
         if "action_uid" in self.fields:

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flowcontrol.admin.moments import MOMENT_FIELDS
 from flowcontrol.admin.object_types import objects_of
 from flowcontrol.admin.pages import STYLES
 from flowcontrol.admin.rights import may_see
@@ -89,6 +90,7 @@ class TriggerNameFilter(admin.SimpleListFilter):
 @admin.register(Trigger)
 class TriggerAdmin(_TriggerModelAdmin):
     form = TriggerForm
+    formfield_overrides = MOMENT_FIELDS
     list_display = ("trigger", "flow", "mode", "condition", "is_on")
     list_filter = (TriggerNameFilter, "mode", ("flow", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("flow",)

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -21,8 +21,8 @@ from django.db import connection, connections
 from django.test import override_settings
 from django.utils import timezone
 
+from flowcontrol import claiming
 from flowcontrol.base import BaseAction, Directive, Effects, FlowDirective, RunHandle
-from flowcontrol.claiming import claim_due
 from flowcontrol.engine import (
     cancel_flowrun,
     continue_flowruns,
@@ -31,7 +31,7 @@ from flowcontrol.engine import (
     start_flowrun,
     wake_flowrun,
 )
-from flowcontrol.exceptions import StartRefused
+from flowcontrol.exceptions import StartRefused, TransitionRefused
 from flowcontrol.models import Firing, FlowRun, Outcome, Status, Trigger, object_reference
 from flowcontrol.operating import pause, resume
 from flowcontrol.registry import actions
@@ -157,7 +157,7 @@ def check_the_same_rows_are_claimed_once(outside: Outside) -> None:
 
     def work(place: int) -> list[int]:
         now = timezone.now()
-        return [claim.id for _number in range(12) for claim in claim_due(now, 5)]
+        return [claim.id for _number in range(12) for claim in claiming.claim_due(now, 5)]
 
     claimed = [pk for pks in results(4, work, outside) for pk in pks]
     assert len(claimed) == len(set(claimed)), "A run was claimed twice."
@@ -328,7 +328,7 @@ ONCE_AT_START_UP = Variant(
 )
 
 
-def check_a_kill_in_the_middle(outside: Outside) -> None:
+def check_a_kill_in_the_middle(outside: Outside, patience: float = 15) -> None:
     """Kill -9 among 12 runs; after the lease the next sweeps finish them all."""
     flow = make_flow(
         UpdateState(n="1"), row("proof.insert"), row("proof.call", seconds=0.02), Log("x")
@@ -341,7 +341,7 @@ def check_a_kill_in_the_middle(outside: Outside) -> None:
             worker.kill()
         held = FlowRun.objects.filter(claim_token__isnull=False).count()
         assert held >= 6
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patience
         while FlowRun.objects.exclude(status=Status.DONE).exists():
             assert time.monotonic() < deadline, "Runs of a killed worker are stuck."
             continue_flowruns()
@@ -363,14 +363,14 @@ def test_what_a_killed_worker_held_is_finished_after_its_lease(outside):
 
 def test_the_proof_of_kills_notices_that_nobody_rescues(outside):
     with NO_RESCUE.applied(), pytest.raises(AssertionError, match="stuck"):
-        check_a_kill_in_the_middle(outside)
+        check_a_kill_in_the_middle(outside, patience=2)
 
 
-def check_a_run_that_ends_its_process(outside: Outside) -> None:
+def check_a_run_that_ends_its_process(outside: Outside, patience: float = 20) -> None:
     flow = make_flow(row("proof.insert"), row("proof.end_the_process"), row("proof.insert"))
     runs = [create_flowrun(flow, state={"poisonous": number == 3}) for number in range(8)]
     with override_settings(FLOWCONTROL_LEASE_SECONDS=0.2, FLOWCONTROL_MAX_RESCUES=2):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + patience
         while FlowRun.objects.exclude(status__in=(Status.DONE, Status.FAILED)).exists():
             assert time.monotonic() < deadline, "The run ends its workers for ever."
             with forked(lambda: continue_flowruns().done) as worker:
@@ -394,7 +394,7 @@ def test_a_run_that_ends_its_process_fails_alone(outside):
 
 def test_the_proof_of_poison_notices_that_rescues_are_not_counted(outside):
     with ONCE_AT_START_UP.applied(), pytest.raises(AssertionError, match="for ever"):
-        check_a_run_that_ends_its_process(outside)
+        check_a_run_that_ends_its_process(outside, patience=4)
 
 
 # --- people against workers ---------------------------------------------------------------------
@@ -458,8 +458,8 @@ def test_four_processes_on_one_sqlite_file_never_find_it_locked(outside):
             weighed(station)
             done += continue_flowruns(batch_size=4).done
             if number % 5 == 0:
-                run.refresh_from_db()
-                if run.is_open:
+                # Another process may just have finished it, or be about to.
+                with suppress(TransitionRefused):
                     pause(run)
                     resume(run)
         return done

@@ -151,5 +151,6 @@ def test_the_row_reads_as_a_sentence():
     start = actions["start_flow"]()
     assert start.sentence({"flow": "sub"}) == "Start flow sub"
     assert (
-        start.sentence({"flow": {"$expr": "which"}, "delay": "PT2H"}) == "Start flow which in PT2H"
+        start.sentence({"flow": {"$expr": "which"}, "delay": "PT2H"})
+        == "Start flow which in 2 hours"
     )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from flowcontrol.documents import JSONObject
-from flowcontrol.expressions import Scope, compile_expression
+from flowcontrol.expressions import Scope, compile_expression, compile_template
 
 
 class _Out(Exception):
@@ -27,21 +27,22 @@ class _Stopped(Exception):
     """The run is over, or has taken as many steps as it may."""
 
 
-def read_aloud(
-    rows: Sequence[JSONObject], state: dict[str, Any], limit: int
-) -> tuple[list[str], dict[str, Any]]:
-    """The rows asked, at most ``limit``, and the state afterwards."""
-    reader = _Reader(state, limit)
+def read_aloud(rows: Sequence[JSONObject], state: dict[str, Any], limit: int) -> Reader:
+    """Read a flow to its end, or until ``limit`` rows have been asked."""
+    reader = Reader(state, limit)
     with suppress(_Out, _Stopped):
         reader.block(rows)
-    return reader.trace, reader.scope.state
+    return reader
 
 
-class _Reader:
+class Reader:
+    """What was asked (``trace``) and logged, and what the state is (``scope.state``)."""
+
     def __init__(self, state: dict[str, Any], limit: int) -> None:
         self.scope = Scope(state)
         self.limit = limit
         self.trace: list[str] = []
+        self.logs: list[str] = []
 
     def ask(self, item: JSONObject) -> None:
         if len(self.trace) == self.limit:
@@ -85,6 +86,8 @@ class _Reader:
                 raise _Stopped
             case "delay":
                 self.ask(item)
+            case "log":
+                self.logs.append(compile_template(config["message"]).render(self.scope))
             case "update_state":
                 new = {key: self.value(text) for key, text in config["state"].items()}
                 self.scope.state.update(new)

@@ -1,0 +1,141 @@
+"""How the database finds what is due among a hundred thousand runs that sleep.
+
+Plans, not clocks: a plan that reads every sleeping run is wrong on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from flowcontrol.claiming import claim_due, claim_suspect, free_paused_suspects
+from flowcontrol.engine import create_flowrun
+from flowcontrol.models import Flow, FlowRun
+from flowcontrol.starting import find_no_room, promote_queued
+from flowcontrol.testing import Delay, make_flow
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SLEEPING = 100_000
+FLOWS = 1_000
+TABLE = FlowRun._meta.db_table
+
+
+@pytest.fixture
+def flow() -> Flow:
+    """One of a thousand flows that share a hundred thousand runs, all of which sleep."""
+    flow = make_flow(Delay("P1D"))
+    others = [
+        Flow(name=f"Flow {number}", slug=f"flow-{number}", live_version=flow.live_version)
+        for number in range(FLOWS)
+    ]
+    first = Flow.objects.bulk_create(others)[0].pk
+    run = create_flowrun(flow)
+    FlowRun.objects.filter(pk=run.pk).update(status="waiting", due=datetime(2999, 1, 1, tzinfo=UTC))
+    names = [str(field.column) for field in FlowRun._meta.concrete_fields if not field.primary_key]
+    values = [f"{first} + n %% {FLOWS}" if name == "flow_id" else f'"{name}"' for name in names]
+    numbers = (
+        f"generate_series(1, {SLEEPING}) AS numbers(n)"
+        if connection.vendor == "postgresql"
+        else f"(WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers "
+        f"WHERE n < {SLEEPING}) SELECT n FROM numbers)"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {TABLE} ({', '.join(names)}) SELECT {', '.join(values)} "
+            f"FROM {TABLE} CROSS JOIN {numbers} WHERE id = %s",
+            [run.pk],
+        )
+        cursor.execute("ANALYZE")
+    return flow
+
+
+def plans_of(work: Callable[[], Any]) -> str:
+    """How the database executes each statement of ``work`` that speaks of runs."""
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    told = []
+    with connection.cursor() as cursor:
+        for query in captured.captured_queries:
+            if TABLE not in query["sql"]:
+                continue
+            if connection.vendor == "postgresql":
+                cursor.execute(f"EXPLAIN (FORMAT JSON, COSTS OFF) {query['sql']}")
+                [[plan]] = cursor.fetchall()
+                told += _lines(plan[0]["Plan"] if isinstance(plan, list) else json.loads(plan))
+            else:
+                cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+                told += [line[3] for line in cursor.fetchall()]
+    return "\n".join(told)
+
+
+def _lines(node: dict[str, Any]) -> list[str]:
+    words = [node["Node Type"], node.get("Relation Name", ""), node.get("Index Name", "")]
+    line = " ".join(word for word in words if word)
+    return [line, *(line for inner in node.get("Plans", ()) for line in _lines(inner))]
+
+
+def full_scans(plan: str) -> list[str]:
+    """The lines of a plan that read the whole table of runs, or a whole index of sleepers."""
+    short_indexes = "flowcontrol_run_(?:lease|queued)"
+    return [
+        line
+        for line in plan.splitlines()
+        if re.search(rf"Seq Scan {TABLE}\b", line)
+        or re.match(rf"SCAN (?:{TABLE}|r|due_run)\b(?!.*{short_indexes})", line)
+    ]
+
+
+def make_due(flows: int, runs: int) -> None:
+    """Runs that are due, in some of the flows."""
+    now = timezone.now() - timedelta(seconds=1)
+    version = FlowRun.objects.latest("pk").version
+    some = Flow.objects.exclude(live_version=None).order_by("pk")[:flows]
+    FlowRun.objects.bulk_create(
+        FlowRun(flow=flow, version=version, due=now, created_at=now)
+        for flow in some
+        for _number in range(runs)
+    )
+
+
+def lose_a_worker() -> None:
+    FlowRun.objects.filter(status="running").update(lease_until=timezone.now() - timedelta(days=1))
+
+
+def claim() -> None:
+    claim_due(timezone.now(), 500)
+
+
+def test_nothing_is_found_by_reading_the_runs_that_sleep(flow):
+    limited = make_flow(Delay("P1D"), name="Limited", max_concurrent=3, max_concurrent_per_object=1)
+    about = FlowRun(flow=limited, object_id="1")
+    story: list[tuple[str, Callable[[], Any], str]] = [
+        ("nothing is due", claim, "flowcontrol_run_due"),
+        ("something is due in one flow", lambda: make_due(1, 100), ""),
+        ("claim it", claim, "flowcontrol_run_due"),
+        ("something is due in every flow", lambda: make_due(FLOWS, 3), ""),
+        ("claim some of it", claim, "flowcontrol_run_due"),
+        ("a worker is lost", lose_a_worker, ""),
+        ("rescue", lambda: [claim_suspect(), claim_suspect()], "flowcontrol_run_lease"),
+        ("free what is paused", free_paused_suspects, "flowcontrol_run_lease"),
+        ("is there room", lambda: find_no_room(limited, about), "flowcontrol_run_"),
+        ("look into the queues", lambda: promote_queued(timezone.now()), "flowcontrol_run_queued"),
+    ]
+    for name, work, index in story:
+        if not index:
+            work()
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE")
+            continue
+        plan = plans_of(work)
+        assert index in plan, f"{name}:\n{plan}"
+        assert full_scans(plan) == [], f"{name}:\n{plan}"
+    assert FlowRun.objects.filter(status="running").count() == 600
