@@ -31,7 +31,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 IN_CI = os.environ.get("CI") == "true"
 
 # Tests that start processes take turns on one of the two workers, the others fill the rest.
-PARALLEL = ("-n", "2", "--dist", "loadgroup")
+PARALLEL = ("-n", "2", "--dist", "loadgroup", "--durations", "15")
 
 
 def group(name: str) -> list[str]:

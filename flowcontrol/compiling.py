@@ -45,9 +45,19 @@ class Computed:
             AuthorError: it cannot be evaluated, or gives what is no JSON.
         """
         mark = len(scope.reads)
-        value = to_json(self.expression.evaluate(scope), where=self.name)
-        if self.is_secret:
-            scope.reads[mark:] = [(name, MASK) for name, _value in scope.reads[mark:]]
+        try:
+            value = to_json(self.expression.evaluate(scope), where=self.name)
+        except ExpressionError:
+            if not self.is_secret:
+                raise
+            # What went wrong tells the values that were read, and one of them is the secret.
+            source = self.expression.source
+            raise ExpressionError(
+                f"{self.name}: “{source}” cannot be evaluated.", expression=source
+            ) from None
+        finally:
+            if self.is_secret:
+                scope.reads[mark:] = [(name, MASK) for name, _value in scope.reads[mark:]]
         if self.is_list and value is not None and not isinstance(value, list):
             return [value]
         return value

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,6 +29,17 @@ MOST_TEXT: Final = 50_000_000
 json_text: Final = json.JSONEncoder(allow_nan=False).encode
 """JSON as Django writes it. SQLite keeps the text as it is, and a lookup for an equal value finds
 only this one. Made once: ``json.dumps`` would build an encoder for every call."""
+
+
+def _moment_on_sqlite(moment: datetime) -> str:
+    return str(moment.astimezone(UTC).replace(tzinfo=None))
+
+
+_ADAPTERS: Final[Mapping[str, Mapping[str, Callable[[Any], str]]]] = {
+    "sqlite": {"jsonb": json_text, "timestamptz": _moment_on_sqlite, "uuid": attrgetter("hex")},
+    "postgresql": {"jsonb": json_text, "timestamptz": datetime.isoformat, "uuid": str},
+}
+"""By vendor and type of column, what makes the text that the database stores of a value."""
 
 
 def run_connection() -> BaseDatabaseWrapper:
@@ -50,13 +62,9 @@ def database_now(connection: BaseDatabaseWrapper) -> str:
     return "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
 
 
-def moment_text(connection: BaseDatabaseWrapper, moment: datetime | None) -> str | None:
+def moment_text(connection: BaseDatabaseWrapper, moment: datetime) -> str:
     """A datetime in the text form that the database compares by."""
-    if moment is None:
-        return None
-    if connection.vendor == "postgresql":
-        return moment.isoformat()
-    return str(moment.astimezone(UTC).replace(tzinfo=None))
+    return str(_ADAPTERS[connection.vendor]["timestamptz"](moment))
 
 
 def is_lost(connection: BaseDatabaseWrapper, session: Any, error: BaseException) -> bool:
@@ -72,7 +80,7 @@ def is_lost(connection: BaseDatabaseWrapper, session: Any, error: BaseException)
 
 def token_text(connection: BaseDatabaseWrapper, token: UUID) -> str:
     """A claim's token as the database writes it."""
-    return str(token) if connection.features.has_native_uuid_field else token.hex
+    return str(_ADAPTERS[connection.vendor]["uuid"](token))
 
 
 def returned(connection: BaseDatabaseWrapper, column: str) -> str:
@@ -163,17 +171,19 @@ def _adapted(
     connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Iterable[Row]
 ) -> list[Any]:
     """The values of ``rows``, column by column and row by row, as the database stores them."""
-    adapters: dict[str, Callable[[Any], Any]] = {
-        "jsonb": json_text,
-        "timestamptz": partial(moment_text, connection),
-        "uuid": partial(token_text, connection),
-    }
-    order = [(name, adapters.get(kind)) for name, kind in columns.items()]
+    order = _adapters(connection.vendor, tuple(columns.items()))
     return [
         adapt(value) if (value := row.get(name)) is not None and adapt is not None else value
         for row in rows
         for name, adapt in order
     ]
+
+
+@cache
+def _adapters(
+    vendor: str, columns: tuple[tuple[str, str], ...]
+) -> list[tuple[str, Callable[[Any], str] | None]]:
+    return [(name, _ADAPTERS[vendor].get(kind)) for name, kind in columns]
 
 
 def insert_rows(
@@ -214,13 +224,16 @@ def update_row(
     Only the keys of ``row`` are set, also those that are ``None``.
     """
     set_here = {name: kind for name, kind in columns.items() if name in row}
-    assignments = ", ".join(f'"{name}" = %s' for name in set_here)
+    sql = _update_sql(model._meta.db_table, tuple(set_here), condition)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {model._meta.db_table} SET {assignments} WHERE {condition}",
-            [*_adapted(connection, set_here, [row]), *parameters],
-        )
+        cursor.execute(sql, [*_adapted(connection, set_here, [row]), *parameters])
         return bool(cursor.rowcount)
+
+
+@cache
+def _update_sql(table: str, names: tuple[str, ...], condition: str) -> str:
+    assignments = ", ".join(f'"{name}" = %s' for name in names)
+    return f"UPDATE {table} SET {assignments} WHERE {condition}"
 
 
 def update_rows(

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from django.utils.translation import gettext as _
@@ -46,6 +47,7 @@ class Duration:
         return format_duration(self)
 
 
+@lru_cache(maxsize=1000)
 def parse_duration(text: str) -> Duration:
     """Read an ISO 8601 duration; raises :class:`ValueError` that says how to write one.
 

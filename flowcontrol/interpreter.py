@@ -33,7 +33,7 @@ def advance(program: Program, cursor: Cursor, directive: Directive) -> Cursor:
             block = Frame(top.uid, RETURN, memo, names, turns)
             if node.first_child is None:
                 return Cursor((*around, block))
-            return Cursor((*around, block, Frame(node.first_child.uid)))
+            return Cursor((*around, block, node.first_child.entry))
         case Leave(target):
             return Cursor(around) if (around := _out_to(program, around, target)) else COMPLETE
         case Break(target):
@@ -54,7 +54,7 @@ def advance(program: Program, cursor: Cursor, directive: Directive) -> Cursor:
 def _next(node: Node, around: tuple[Frame, ...], following: Node | None) -> Cursor:
     """Go to ``following``; at the end of a block the frame around it is asked again."""
     if following is not None:
-        return Cursor((*around, Frame(following.uid)))
+        return Cursor((*around, following.entry))
     return Cursor(around) if around else COMPLETE
 
 

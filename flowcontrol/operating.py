@@ -119,7 +119,7 @@ def retry(run: FlowRun, *, user: Any = None, reason: str = "", now: datetime | N
 
 
 def _with_a_slot(run: FlowRun) -> tuple[Status, str]:
-    """How a failed run goes on: it gave its slot back, so it may have to queue, and why."""
+    """How a run without a slot goes on: there may be none left, so it queues, and why."""
     # Until the transaction ends nobody else can take the room that is found here.
     flow = Flow.objects.locked(run.flow_id)
     no_room = find_no_room(flow, run, counting_itself=True) if flow.has_limits else None
@@ -153,15 +153,21 @@ def resume(
     """
     now = now or settings.CLOCK()
     with transaction.atomic():
-        paused = run.events.filter(kind=EventKind.OPERATED, detail__did="pause").last()
         if run.waits.exists():
             _move(run, "resume", Status.WAITING)
-        elif paused is not None and (paused.detail or {}).get("was") == Status.QUEUED:
+        elif _was_paused_in_the_queue(run):
             _move(run, "resume", Status.QUEUED)
         else:
             _move(run, "resume", Status.PENDING, due=run.due or now)
         record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "resume"})
     run.refresh_from_db()
+
+
+def _was_paused_in_the_queue(run: FlowRun) -> bool:
+    if run.status != Status.PAUSED:
+        return False
+    paused = run.events.filter(kind=EventKind.OPERATED, detail__did="pause").last()
+    return paused is not None and (paused.detail or {}).get("was") == Status.QUEUED
 
 
 def run_now(
@@ -245,14 +251,15 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
     """Make a row of its version (none: the first) what an open run does next; whether it was open.
 
     Its visit number moves on, so that the step gets a key of its own. A worker that is at the run
-    loses it. A failed run takes a slot again, or queues for one.
+    loses it. A run that has no slot takes one, or queues for it.
 
     Raises:
         AuthorError: the version has no such row.
     """
     program = programs.load_one(run.version)
     cursor: Cursor = program.cursor_at(uid) if uid else program.start()
-    to, why = _with_a_slot(run) if run.status == Status.FAILED else (Status.PENDING, "")
+    has_no_slot = run.status == Status.FAILED or _was_paused_in_the_queue(run)
+    to, why = _with_a_slot(run) if has_no_slot else (Status.PENDING, "")
     RunWait.objects.filter(run_id=run.pk).delete()
     runs = FlowRun.objects.filter(pk=run.pk)
     return bool(

@@ -39,6 +39,11 @@ class Node:
     following_block: Node | None = None
     depth: int = 0
     payload: Any = None
+    entry: Frame = field(init=False)
+    """The frame of a run that comes to this row."""
+
+    def __post_init__(self) -> None:
+        self.entry = Frame(self.uid)
 
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.uid}>"
@@ -66,7 +71,7 @@ class Program:
 
     def start(self) -> Cursor:
         """Where a new run stands."""
-        return Cursor((), "complete") if self.first is None else Cursor((Frame(self.first.uid),))
+        return Cursor((), "complete") if self.first is None else Cursor((self.first.entry,))
 
     def cursor_at(self, uid: str) -> Cursor:
         """A position at the row ``uid`` with the blocks around it open and without memory.

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, tzinfo
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, Literal
@@ -78,6 +78,9 @@ _DIRECTIVE_NAMES: Final[dict[type, str]] = {
 }
 
 
+PARKING: Final = (Suspend, SuspendAndRepeat)
+"""The directives that let go of the run."""
+
 ALWAYS_TOLD: Final = frozenset({EventKind.FAILED, EventKind.RETRY})
 """Kinds of events that enter the history even where ``FLOWCONTROL_HISTORY`` is ``none``."""
 
@@ -118,6 +121,8 @@ class Needs:
     limits: Limits
     queue: str | None = None
     """The queue this worker serves; ``None``: all of them."""
+    zone: tzinfo = field(default_factory=timezone.get_current_timezone)
+    """Where ``today`` is today."""
 
     def program_for(self, claim: Claim) -> Program:
         """The program of a claimed run.
@@ -187,6 +192,7 @@ class Slice:
         "to_write",
         "visit",
         "written",
+        "zone",
     )
 
     def __init__(self, claim: Claim, needs: Needs, program: Program, cursor: Cursor) -> None:
@@ -200,6 +206,7 @@ class Slice:
         self._config: Mapping[str, Any] = {}
         self.limits = needs.limits
         self.queue = needs.queue
+        self.zone = needs.zone
         self.visit = claim.visit
         self.log = StepLog(self.limits.kept_steps)
         self.steps = 0
@@ -259,7 +266,7 @@ class Slice:
                     return "to write"
                 return "effect"
             directive = self.step(node, frame)
-            if isinstance(directive, Suspend | SuspendAndRepeat):
+            if isinstance(directive, PARKING):
                 self._park(directive)
                 return "to write"
         self._end()
@@ -411,7 +418,7 @@ class Slice:
     def _look_at(self, clock: Clock) -> None:
         now = clock()
         self.handle.now = self.scope.fixed["now"] = now
-        self.scope.fixed["today"] = timezone.localtime(now).date()
+        self.scope.fixed["today"] = now.astimezone(self.zone).date()
 
     def _database_step(self, node: Node, frame: Frame) -> Stop:
         """The step, its effects, and what it makes of the run: one commit, or nothing of it.
@@ -449,7 +456,7 @@ class Slice:
             if node.payload.effects == "database":
                 self._reload_object()
             directive = self.step(node, frame)
-            if self.cursor.ended or isinstance(directive, Suspend | SuspendAndRepeat):
+            if self.cursor.ended or isinstance(directive, PARKING):
                 break
             following = self.program[self.cursor.uid].payload
             if following.effects == "external" or not (
@@ -553,7 +560,7 @@ class Slice:
 
     def _settle(self, directive: Directive) -> Stop:
         """Write the run as the step left it, inside the step's transaction."""
-        if isinstance(directive, Suspend | SuspendAndRepeat):
+        if isinstance(directive, PARKING):
             self._park(directive)
         elif self.cursor.ended:
             self._end()

@@ -275,19 +275,22 @@ def make_flow(
     return flow
 
 
-def run_until_idle(*, max_sweeps: int = 1000) -> int:
-    """Sweep until nothing is due any more; how many runs were executed.
+def run_until_idle(*, max_sweeps: int = 1000, max_runs: int = 10_000) -> int:
+    """Sweep until nothing is due any more; how many times a run was executed.
 
     Raises:
-        AssertionError: runs are still due after ``max_sweeps``; a flow may be going in circles.
+        AssertionError: runs are still due after ``max_sweeps``, or after executing ``max_runs``;
+            a flow may be going in circles.
     """
     executed = 0
-    for _number in range(max_sweeps):
-        tally = continue_flowruns()
+    for number in range(1, max_sweeps + 1):
+        tally = continue_flowruns(max_runs=max_runs - executed)
         executed += tally.executed
         if not tally.executed and not tally.matched:
             return executed
-    raise AssertionError(f"Runs are still due after {max_sweeps} sweeps.")
+        if executed >= max_runs:
+            break
+    raise AssertionError(f"Runs are still due after {executed} executions in {number} sweep(s).")
 
 
 class Clock:

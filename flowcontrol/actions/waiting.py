@@ -73,9 +73,9 @@ def moment_after(
 
 
 def _moved(base: datetime, duration: Duration, months: int) -> datetime:
-    wall = base.replace(tzinfo=None) + relativedelta(months=months + duration.months)
-    wall += timedelta(days=duration.days)
-    if wall != base.replace(tzinfo=None):
+    months += duration.months
+    if months or duration.days:
+        wall = base.replace(tzinfo=None) + relativedelta(months=months, days=duration.days)
         base = wall.replace(tzinfo=base.tzinfo, fold=0)
     return base.astimezone(UTC) + duration.time
 

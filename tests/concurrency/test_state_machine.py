@@ -238,7 +238,9 @@ class Machine(RuleBasedStateMachine):
         self.let_time_pass(minutes)
         due = self.world.due_runs()
         claims = claim_due(self.clock(), most)
-        assert len(claims) == min(most, len(due))
+        # Fair shares of the flows may leave a place empty.
+        assert len(claims) <= most
+        assert bool(claims) == bool(due)
         self._hold(claims, due, self.world.claim)
 
     @rule()
@@ -357,87 +359,86 @@ class Machine(RuleBasedStateMachine):
     # --- what has to be true at any time ------------------------------------------------------
 
     @invariant()
-    def the_rows_are_what_the_model_knows(self) -> None:
+    def everything_is_as_it_should_be(self) -> None:
+        runs = list(FlowRun.objects.order_by("pk"))
         waits: dict[int, list[str]] = {}
         for pk, kind in RunWait.objects.values_list("run", "kind"):
             waits.setdefault(pk, []).append(kind)
-        found = [
-            {
-                "flow": run.flow.slug,
-                "status": run.status,
-                "outcome": run.outcome,
-                "due": run.due,
-                "visit": run.visit,
-                "n": run.state.get("n", 0),
-                "waits": waits.get(run.pk, []),
-                "attempts": run.attempts,
-                "rescues": run.rescues,
-                "held": run.claim_token is not None,
-            }
-            for run in FlowRun.objects.select_related("flow").order_by("pk")
+        assert [self._found(run, waits) for run in runs] == [
+            self._known(run) for run in self.world.runs
         ]
-        known = [
-            {
-                "flow": run.flow.slug,
-                "status": run.status,
-                "outcome": run.outcome,
-                "due": run.due,
-                "visit": run.visit,
-                "n": run.n,
-                "waits": [run.wait] if run.wait else [],
-                "attempts": run.attempts,
-                "rescues": run.rescues,
-                "held": run.claim is not None,
-            }
-            for run in self.world.runs
-        ]
-        assert found == known
+        self._check_effects()
+        for run in runs:
+            self._check_promises(run, waits.get(run.pk, []))
+        self._check_limits(runs)
 
-    @invariant()
-    def every_effect_has_happened_once(self) -> None:
-        labels = list(Parcel.objects.values_list("label", flat=True))
+    def _found(self, run: FlowRun, waits: Mapping[int, list[str]]) -> dict[str, Any]:
+        return {
+            "run": run.pk,
+            "status": run.status,
+            "outcome": run.outcome,
+            "due": run.due,
+            "visit": run.visit,
+            "n": run.state.get("n", 0),
+            "waits": waits.get(run.pk, []),
+            "attempts": run.attempts,
+            "rescues": run.rescues,
+            "held": run.claim_token is not None,
+        }
+
+    def _known(self, run: model.Run) -> dict[str, Any]:
+        return {
+            "run": self.pks[run.number],
+            "status": run.status,
+            "outcome": run.outcome,
+            "due": run.due,
+            "visit": run.visit,
+            "n": run.n,
+            "waits": [run.wait] if run.wait else [],
+            "attempts": run.attempts,
+            "rescues": run.rescues,
+            "held": run.claim is not None,
+        }
+
+    def _check_effects(self) -> None:
+        """Each has happened, and once."""
+        keys = [(f"{self.pks[run]}-{visit}", is_call) for run, visit, is_call in self.world.effects]
+        labels = Parcel.objects.values_list("label", flat=True)
+        assert sorted(labels) == sorted(f"said {key}" if is_call else key for key, is_call in keys)
         calls = [call.step_key for call in self.outside.calls()]
-        effects = [(f"{self.pks[run]}-{visit}", is_call) for run, visit, is_call in self.world.effects]
-        assert sorted(calls) == sorted(key for key, is_call in effects if is_call)
-        expected = [f"said {key}" if is_call else key for key, is_call in effects]
-        assert sorted(labels) == sorted(expected)
+        assert sorted(calls) == sorted(key for key, is_call in keys if is_call)
 
-    @invariant()
-    def the_rows_keep_their_promises(self) -> None:
-        waits = set(RunWait.objects.values_list("run", flat=True))
-        endless = set(
-            RunWait.objects.filter(kind__in=(WaitKind.EVENT, WaitKind.WAKE)).values_list(
-                "run", flat=True
-            )
-        )
-        holding: dict[tuple[str, str | None], int] = {}
-        for run in FlowRun.objects.select_related("flow").order_by("pk"):
-            assert (run.claim_token is not None) == (run.status == Status.RUNNING)
-            assert (run.lease_until is not None) == (run.status == Status.RUNNING)
-            if run.status in (Status.PENDING, Status.QUEUED, Status.RUNNING):
+    def _check_promises(self, run: FlowRun, waits: list[str]) -> None:
+        """What has to be true of every run, whatever has happened."""
+        assert (run.claim_token is not None) == (run.status == Status.RUNNING)
+        assert (run.lease_until is not None) == (run.status == Status.RUNNING)
+        match run.status:
+            case Status.PENDING | Status.QUEUED | Status.RUNNING:
                 assert run.due is not None, "It would never be executed."
-            if run.status == Status.WAITING:
-                assert run.pk in waits
-                assert run.due is not None or run.pk in endless
-            if run.status in (Status.DONE, Status.FAILED):
-                assert run.pk not in waits
-            if run.status == Status.DONE:
+            case Status.WAITING:
+                assert waits
+                assert run.due is not None or waits == [WaitKind.EVENT]
+            case Status.FAILED:
+                assert not waits
+            case Status.DONE:
+                assert not waits
                 values = {name: value for name, value in vars(run).items() if name[0] != "_"}
                 assert self.done.setdefault(run.pk, values) == values
-            self._count(run, holding)
-        for (slug, code), number in holding.items():
-            flow = self.world.flows[slug]
-            if code is None and flow.max_concurrent:
-                assert number <= flow.max_concurrent
-            if code is not None and flow.max_concurrent_per_object:
-                assert number <= flow.max_concurrent_per_object
 
-    def _count(self, run: FlowRun, holding: dict[tuple[str, str | None], int]) -> None:
-        """Count a run among those that hold a slot; one that was paused in the queue has none."""
-        was_queued = self.world.runs[self.pks.index(run.pk)].was == "queued"
-        if run.status in model.HOLDING and not (run.status == Status.PAUSED and was_queued):
-            for code in {None, run.object_id}:
-                holding[run.flow.slug, code] = holding.get((run.flow.slug, code), 0) + 1
+    def _check_limits(self, runs: list[FlowRun]) -> None:
+        for slug, flow in self.world.flows.items():
+            holding = [
+                run.object_id
+                for run, known in zip(runs, self.world.runs, strict=True)
+                if known.flow.slug == slug
+                and run.status in model.HOLDING
+                # One that was paused in the queue has no slot.
+                and not (run.status == Status.PAUSED and known.was == Status.QUEUED)
+            ]
+            assert not flow.max_concurrent or len(holding) <= flow.max_concurrent
+            for code in STATIONS:
+                most = flow.max_concurrent_per_object
+                assert not most or holding.count(code) <= most
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -464,7 +465,7 @@ class Machine(RuleBasedStateMachine):
                 for _run in self.world.runs:
                     self.operate(verb, 0)
             self.sweep(0)
-            self.the_rows_are_what_the_model_knows()
+            self.everything_is_as_it_should_be()
         raise AssertionError("Not every run has come to its end.")
 
 

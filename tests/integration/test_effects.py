@@ -184,21 +184,6 @@ def test_what_a_failing_database_step_wrote_is_rolled_back(action):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_step_that_loses_its_claim_leaves_nothing_behind(action):
-    def too_late(run: RunHandle, obj: Any) -> None:
-        load(run, obj)
-        run.state["loaded"] = True
-        FlowRun.objects.filter(pk=run.pk).update(claim_token=None, lease_until=None)
-
-    action("test.load", "database", too_late)
-    run = create_flowrun(make_flow(UpdateState(before="1"), row("test.load")))
-    execute_flowrun(run)
-    assert not Parcel.objects.exists()
-    # What the step did to the run's own row was rolled back with it.
-    assert (run.state, run.visit, run.events.count()) == ({}, 0, 0)
-
-
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("groupable", [False, True])
 def test_a_failing_step_of_a_group_fails_alone(action, groupable):
     def two_at_most(run: RunHandle, obj: Any) -> None:

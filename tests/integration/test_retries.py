@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import override_settings
 
 from flowcontrol.base import BaseAction, Continue, RetryLater
 from flowcontrol.engine import execute_flowrun, retry_flowrun, start_flowrun
@@ -289,8 +290,8 @@ def test_a_chain_of_causes_is_in_the_traceback(tower):
     assert "the reason below" in detail["traceback"]
 
 
-def test_failures_are_told_even_where_history_is_turned_off(tower, settings, clock):
-    settings.FLOWCONTROL_HISTORY = "none"
+@override_settings(FLOWCONTROL_HISTORY="none")
+def test_failures_are_told_even_where_history_is_turned_off(tower, clock):
     tower.troubles[:] = [TowerBusy(), TowerBusy()]
     run = start_flowrun(call({"attempts": 2, "wait": 1, **STEADY}))
     waits_of(run, clock)

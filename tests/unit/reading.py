@@ -1,17 +1,71 @@
-"""A second interpreter, to check the first one by: it reads a flow as a person reads it.
+"""Flows at random, and a second interpreter to check the first one by.
 
-Rows are taken in order, blocks by recursion, ways out of blocks by exceptions. It has no cursor,
-no program and no links, so it cannot make the mistakes that come from those.
+It reads a flow as a person reads it. Rows are taken in order, blocks by recursion, ways out of
+blocks by exceptions. It has no cursor, no program and no links, so it cannot make the mistakes
+that come from those.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from flowcontrol.documents import JSONObject
 from flowcontrol.expressions import Scope, compile_expression, compile_template
+from flowcontrol.testing import (
+    Break,
+    Delay,
+    Else,
+    ElseIf,
+    For,
+    Group,
+    If,
+    Leave,
+    Log,
+    Stop,
+    UpdateState,
+    While,
+)
+
+
+def some_rows(luck: random.Random, depth: int = 3) -> list[JSONObject]:
+    """Rows with blocks and chains in them, some switched off, with ways out of them."""
+    parts = [some_part(luck, depth) for _part in range(luck.randint(1 if depth else 0, 3))]
+    return [item for part in parts for item in part]
+
+
+def some_part(luck: random.Random, depth: int) -> list[JSONObject]:
+    """A row, or a whole chain of them."""
+
+    def inside(block: Any, *config: Any, **fields: Any) -> JSONObject:
+        item: JSONObject = block(*config, some_rows(luck, depth - 1), **fields)
+        return item | {"enabled": luck.random() > 0.15}
+
+    target, condition = (
+        luck.choice(["parent", "loop"]),
+        luck.choice(["", "n > 2", "n|modulo:2 == 0"]),
+    )
+    match luck.choice(["leaf", "leaf", "chain", "chain", "loop", "group"] if depth else ["leaf"]):
+        case "chain":
+            conditions = luck.choices(["true", "false", "n < 3", "n|modulo:2 == 0"], k=3)
+            more = [inside(ElseIf, each) for each in conditions[: luck.choice([0, 0, 1, 2])]]
+            last = [inside(Else)] if luck.random() < 0.6 else []
+            return [inside(If, conditions[-1]), *more, *last]
+        case "loop" if luck.random() < 0.5:
+            return [inside(For, luck.randint(0, 3), var_name=luck.choice("ij"))]
+        case "loop":
+            return [inside(While, luck.choice(["n < 3", "n < 6", "true"]))]
+        case "group":
+            return [inside(Group)]
+    leaves = [
+        *[UpdateState(n="n|add:1")] * 4,
+        *[Log("{{ n }} {{ i|default:'-' }} {{ j|default:'-' }}")] * 3,
+        *[Leave(condition, target), Break(condition, target)] * 2,
+        Delay("PT1H"),
+    ]
+    return [luck.choice([*leaves * 2, Stop()])]
 
 
 class _Out(Exception):

@@ -21,6 +21,7 @@ from flowcontrol.exceptions import (
     UnknownAction,
 )
 from flowcontrol.expressions import Scope
+from flowcontrol.failures import describe
 from flowcontrol.interpreter import advance
 from flowcontrol.program import Program
 from flowcontrol.registry import actions
@@ -328,6 +329,16 @@ def test_a_computed_secret_is_told_neither_in_the_error_nor_in_the_history():
     assert "s3cret" not in str(caught.value)
     assert "computed by 'code'" in str(caught.value)
     assert run.scope.reads == [("name", "x"), ("code", "••••••")]
+
+
+def test_a_secret_that_cannot_be_computed_is_not_told_either():
+    plan = plan_of(text="a", password={"$expr": "code|add:1"})
+    run = handle({"code": "s3cret"})
+    with pytest.raises(ExpressionError) as caught:
+        plan.config_for(run)
+    told = describe(caught.value, values=run.scope.reads)
+    assert "s3cret" not in str(told)
+    assert "code|add:1" in told["message"]
 
 
 def test_a_type_may_keep_what_was_computed_when_its_block_was_entered():
