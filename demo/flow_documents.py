@@ -57,6 +57,11 @@ STATION_INFORMATION: Final = DemoFlow(
             condition="rebooking.left > 0",
         ),
         content_type="demo.flight",
+        state_schema={
+            "type": "object",
+            "properties": {"rebooking": {"type": "object"}},
+            "required": ["rebooking"],
+        },
     ),
 )
 

@@ -153,12 +153,14 @@ def resume(
     """
     now = now or settings.CLOCK()
     with transaction.atomic():
-        if run.waits.exists():
+        # Locked, so that what wakes it at this moment is seen or waits its turn.
+        paused = lock_rows(FlowRun.objects.filter(pk=run.pk)).get()
+        if paused.waits.exists():
             _move(run, "resume", Status.WAITING)
-        elif _was_paused_in_the_queue(run):
+        elif _was_paused_in_the_queue(paused):
             _move(run, "resume", Status.QUEUED)
         else:
-            _move(run, "resume", Status.PENDING, due=run.due or now)
+            _move(run, "resume", Status.PENDING, due=paused.due or now)
         record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "resume"})
     run.refresh_from_db()
 

@@ -16,6 +16,7 @@ from flowcontrol import signals
 from flowcontrol.announcing import tell
 from flowcontrol.dispatching import announce_due
 from flowcontrol.models import EventKind, FlowRun, Outcome, RunEvent, RunWait, Status
+from flowcontrol.models.locks import lock_rows
 from flowcontrol.models.runs import FlowRunQuerySet
 
 
@@ -79,17 +80,20 @@ def wake(
     """Let a waiting run go on with what woke it; a paused one when it is resumed.
 
     Returns:
-        Whether it was waiting. One UPDATE decides, so of two that wake it at once one does.
+        Whether it was waiting. A lock decides, so of two that wake it at once one does.
     """
     with transaction.atomic():
-        woken = FlowRun.objects.filter(pk=run_pk, status=Status.WAITING).move(
-            Status.PENDING, due=now, wakeup=dict(wakeup)
-        )
-        if not woken:
-            waits = RunWait.objects.filter(run_id=run_pk)
-            woken = FlowRun.objects.filter(
-                pk=run_pk, status=Status.PAUSED, pk__in=waits.values("run_id")
-            ).update(due=now, wakeup=dict(wakeup))
+        # Whoever pauses or resumes it at this moment is waited for; otherwise it might be neither
+        # waiting nor paused whenever this looks, and what woke it would be lost.
+        runs = FlowRun.objects.filter(pk=run_pk, status__in=(Status.WAITING, Status.PAUSED))
+        status = lock_rows(runs).values_list("status", flat=True).first()
+        woken = 0
+        if status == Status.WAITING:
+            woken = FlowRun.objects.filter(pk=run_pk, status=status).move(
+                Status.PENDING, due=now, wakeup=dict(wakeup)
+            )
+        elif status == Status.PAUSED and RunWait.objects.filter(run_id=run_pk).exists():
+            woken = FlowRun.objects.filter(pk=run_pk).update(due=now, wakeup=dict(wakeup))
         if woken:
             RunWait.objects.filter(run_id=run_pk).delete()
             record(run_pk, EventKind.WOKEN, now, user=user, reason=reason, detail=wakeup)

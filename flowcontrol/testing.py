@@ -283,14 +283,14 @@ def run_until_idle(*, max_sweeps: int = 1000, max_runs: int = 10_000) -> int:
             a flow may be going in circles.
     """
     executed = 0
-    for number in range(1, max_sweeps + 1):
+    for _number in range(max_sweeps):
         tally = continue_flowruns(max_runs=max_runs - executed)
         executed += tally.executed
         if not tally.executed and not tally.matched:
             return executed
         if executed >= max_runs:
             break
-    raise AssertionError(f"Runs are still due after {executed} executions in {number} sweep(s).")
+    raise AssertionError(f"Runs are still due after {executed} executions.")
 
 
 class Clock:

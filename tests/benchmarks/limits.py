@@ -27,7 +27,7 @@ def condition_evaluations(rounds: int = 100_000) -> float:
 
     def evaluate() -> None:
         for _number in range(rounds):
-            condition.eval(context)
+            condition.eval(context)  # type: ignore[arg-type]
 
     return rounds / seconds(evaluate)
 
@@ -70,8 +70,10 @@ class Finished:
     @classmethod
     def like(cls, run: FlowRun) -> Finished:
         event = run.events.latest("seq")
-        texts = (json.dumps(value) for value in (run.state, run.cursor, event.steps, event.undo))
-        return cls(*texts, visit=run.visit)
+        state, cursor, steps, undo = map(
+            json.dumps, (run.state, run.cursor, event.steps, event.undo)
+        )
+        return cls(state, cursor, steps, undo, run.visit)
 
 
 def claim_and_finish(flow: Flow, runs: int, finished: Finished) -> float:

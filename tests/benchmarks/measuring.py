@@ -1,4 +1,4 @@
-"""The process of one workload: sets up Django and an empty database, measures, prints JSON lines."""
+"""The process of one workload: sets up an empty database, measures, prints JSON lines."""
 
 from __future__ import annotations
 

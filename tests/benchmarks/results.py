@@ -93,7 +93,10 @@ def table(results: Sequence[Result]) -> str:
     """The results as aligned text, the notes below their rows."""
     rows = [HEADINGS, *(_cells(result) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        for row in rows
+    ]  # noqa: E501
     lines.insert(1, "  ".join("─" * width for width in widths))
     for position in range(len(results), 0, -1):
         if note := results[position - 1].note:

@@ -66,7 +66,7 @@ class Child:
         return told["result"]
 
     def _read_all(self, deadline: float) -> bytes:
-        parts = []
+        parts: list[bytes] = []
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._answer], [], [], left)[0]:

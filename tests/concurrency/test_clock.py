@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import override_settings
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SLOW, RIGHT, FAST = timedelta(minutes=-10), timedelta(0), timedelta(minutes=10)
 
 
-def clock_off_by(difference: timedelta) -> AbstractContextManager[None]:
+def clock_off_by(difference: timedelta) -> AbstractContextManager[Any]:
     """Let this process live that much later than it is."""
 
     def clock() -> datetime:

@@ -20,7 +20,6 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -32,7 +31,6 @@ from django.db import (
     OperationalError,
     close_old_connections,
     connection,
-    connections,
 )
 
 from flowcontrol.engine import continue_flowruns, create_flowrun
@@ -131,7 +129,7 @@ def sweep_until_idle(clock: Clock, statements: Statements) -> None:
         with statements.unwatched():
             # What a lost worker held, and what was put off for some seconds, comes in time.
             held = FlowRun.objects.filter(claim_token__isnull=False)
-            if keep_trying(lambda: held.update(lease_until=LONG_AGO)):
+            if keep_trying(lambda: held.update(lease_until=LONG_AGO)):  # noqa: B023
                 continue
             if keep_trying(RunWait.objects.filter(kind=WaitKind.RETRY).exists):
                 clock.advance(seconds=5)
@@ -190,7 +188,7 @@ def tell_the_story(outside: Outside) -> dict[str, Any]:
 
 def _first_state(run: FlowRun) -> dict[str, Any]:
     """Where the history leads back to."""
-    state = run.state
+    state: dict[str, Any] = run.state
     for event in run.events.order_by("-seq"):
         state = event.state_before(state)
     return state
@@ -207,9 +205,7 @@ def _history(run: FlowRun, named: Callable[[Any], Any]) -> dict[str, Any]:
     return {
         "kinds": [event.kind for event in events if event.kind not in told_apart],
         # All of a step but how long it took.
-        "steps": [
-            named([*step[:3], *step[4:]]) for event in events for step in event.steps or ()
-        ],
+        "steps": [named([*step[:3], *step[4:]]) for event in events for step in event.steps or ()],
     }
 
 
@@ -244,12 +240,12 @@ class Statements:
 
     def watch(self) -> None:
         """Stand between Django and the database, for the rest of this process."""
-        commit = connection._commit
+        commit = connection._commit  # type: ignore[attr-defined]
 
         def watched_commit() -> None:
             self._around(commit, "COMMIT", True)
 
-        connection._commit = watched_commit  # type: ignore[method-assign]
+        connection._commit = watched_commit  # type: ignore[attr-defined]
         connection.execute_wrappers.append(
             lambda execute, sql, parameters, many, context: self._around(
                 lambda: execute(sql, parameters, many, context),
@@ -311,7 +307,7 @@ def notice() -> None:
 def fail(reason: str) -> None:
     """Raise what the driver would, on the way that Django expects it to come."""
     with connection.wrap_database_errors:
-        raise connection.Database.OperationalError(reason)
+        raise connection.Database.OperationalError(reason)  # type: ignore[attr-defined]
 
 
 # --- the proof ----------------------------------------------------------------------------------
@@ -414,7 +410,7 @@ VARIANTS: Final = [
         Variant(
             "firings are matched by the hook after the commit only",
             "flowcontrol.matching.match_firings",
-            "return _match_locked(unmatched.order_by(\"pk\")[:limit], now)",
+            'return _match_locked(unmatched.order_by("pk")[:limit], now)',
             "return 0",
         ),
         Fault.KILLED,
@@ -469,13 +465,11 @@ VARIANTS: Final = [
 
 
 @pytest.mark.parametrize(("variant", "fault", "text", "reach"), VARIANTS, ids=str)
-def test_the_proof_notices(
-    variant: Variant, fault: Fault, text: str, reach: int, outside: Outside
-):
+def test_the_proof_notices(variant: Variant, fault: Fault, text: str, reach: int, outside: Outside):
     with variant.applied():
         proof = Proof(outside)
         places = proof.near(text, reach, proof.places(fault))
         assert places
-        with pytest.raises(AssertionError):
+        with pytest.raises(AssertionError):  # noqa: PT012
             for at in places:
                 proof.check(fault, at)

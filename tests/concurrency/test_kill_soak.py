@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final
 
 import pytest
 from django.conf import settings as project
-from django.db import connection, connections
+from django.db import connection
 from django.test import override_settings
 
 from flowcontrol.engine import create_flowrun
@@ -133,7 +132,7 @@ def check_kills(
             time.sleep(0.02)
     check_nothing_is_lost_or_doubled(started)
     repeated = check_calls(started, outside, crew)
-    print(
+    print(  # noqa: T201
         f"{runs} runs, {len(crew.killed)} kills, {repeated} calls repeated; "
         f"the longest that a run was without a worker after its lease: {longest:.2f} s."
     )
@@ -167,7 +166,7 @@ def check_calls(started: list[int], outside: Outside, crew: Crew) -> int:
     last: dict[str, tuple[int, float]] = {}
     for call in calls:
         if call.step_key in last:
-            pid, at = last[call.step_key]
+            pid, at = last[call.step_key]  # noqa: RUF059
             assert pid in crew.killed, f"{call.step_key} was called again without a reason."
             assert crew.killed[pid] <= call.at
         last[call.step_key] = (call.pid, call.at)
@@ -207,4 +206,4 @@ def test_killed_workers_lose_nothing_and_double_nothing(
 def test_the_proof_notices(variant: Variant, outside: Outside, chance: random.Random):
     with variant.applied(), pytest.raises(AssertionError) as caught:
         check_kills(outside, chance, runs=40, kills=2, seconds=20)
-    print(caught.value)
+    print(caught.value)  # noqa: T201

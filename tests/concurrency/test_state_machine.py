@@ -7,13 +7,11 @@ not need a model to be told.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final
-from unittest import mock
 
 import pytest
 from django.db import connection, transaction
@@ -188,7 +186,9 @@ class Machine(RuleBasedStateMachine):
         slugs=st.lists(st.sampled_from(sorted(flows())), min_size=1, max_size=2, unique=True),
         starts=st.lists(STARTS, min_size=3, max_size=6),
     )
-    def begin(self, slugs: list[str], starts: list[tuple[int, str | None, str | None, bool]]) -> None:
+    def begin(
+        self, slugs: list[str], starts: list[tuple[int, str | None, str | None, bool]]
+    ) -> None:
         """Few flows at a time, so that their runs get in each other's way."""
         self.slugs = slugs
         for chosen in starts:
@@ -205,7 +205,7 @@ class Machine(RuleBasedStateMachine):
         try:
             pk = start(slug, STATIONS[code] if code else None, key=key).pk
         except StartRefused as refused:
-            assert refused.run is not None
+            assert refused.run is not None  # noqa: PT017
             pk = refused.run.pk
         self.learn()
         assert self.pks[run.number] == pk
@@ -469,21 +469,84 @@ class Machine(RuleBasedStateMachine):
         raise AssertionError("Not every run has come to its end.")
 
 
-def check(outside: Outside, examples: int, steps: int = 60, **chosen: Any) -> None:
+def check(outside: Outside, examples: int, *, derandomize: bool, phases: list[Phase]) -> None:
     with actions.temporarily(Try, AwaitAnHour):
         set_the_scene()
         run_state_machine_as_test(
-            partial(Machine, outside),
+            partial(Machine, outside),  # type: ignore[arg-type]
             settings=settings(
                 max_examples=examples,
-                stateful_step_count=steps,
+                stateful_step_count=60,
                 deadline=None,
                 database=None,
+                derandomize=derandomize,
+                phases=phases,
                 suppress_health_check=list(HealthCheck),
-                **chosen,
             ),
         )
 
 
 def test_the_engine_does_what_the_model_says(outside: Outside, soak: bool):
-    check(outside, int(os.environ.get("EX", 3000 if soak else 20)), derandomize=not (soak or "EX" in os.environ))
+    phases = [Phase.generate, Phase.shrink]
+    check(outside, 3000 if soak else 15, derandomize=not soak, phases=phases)
+
+
+VARIANTS: Final = [
+    Variant(
+        "a decision leaves the worker its claim",
+        "flowcontrol.models.runs.FlowRunQuerySet.move",
+        'changes.setdefault("claim_token", None)',
+        "pass",
+    ),
+    Variant(
+        "runs are written in full, whoever has changed them",
+        "flowcontrol.writing._update_run",
+        "claim, values = row.claim, _run_values(row)",
+        """claim, values = row.claim, _run_values(row)
+    run = FlowRun.objects.get(pk=claim.id)
+    values["state"] = json.loads(row.state) if row.state is not None else claim.state
+    for name, value in values.items():
+        setattr(run, name, value)
+    run.claim_token, run.lease_until = None, None
+    run.save()
+    return True
+""",
+    ),
+    Variant(
+        "the queue is let go without a look at the limit",
+        "flowcontrol.starting.promote_queued",
+        "if no_room is None:",
+        "if True:",
+    ),
+    Variant(
+        "a run that is retried takes a slot without asking",
+        "flowcontrol.operating._with_a_slot",
+        "if flow.has_limits else None",
+        "if False else None",
+    ),
+    Variant(
+        "what a run waits for is forgotten when it is resumed",
+        "flowcontrol.operating.resume",
+        "if paused.waits.exists():",
+        "if False:",
+    ),
+    Variant(
+        "a step that was written takes the due time away",
+        "flowcontrol.writing._update_run",
+        'del values["due"]',
+        "pass",
+    ),
+    Variant(
+        "rescues are not counted",
+        "flowcontrol.claiming._take",
+        ", rescues = rescues + 1",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_the_proof_notices(variant: Variant, outside: Outside):
+    with variant.applied(), pytest.raises(AssertionError) as caught:
+        check(outside, 300, derandomize=True, phases=[Phase.generate])
+    print(str(caught.value)[:300])  # noqa: T201
