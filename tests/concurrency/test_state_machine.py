@@ -499,54 +499,15 @@ VARIANTS: Final = [
         "pass",
     ),
     Variant(
-        "runs are written in full, whoever has changed them",
-        "flowcontrol.writing._update_run",
-        "claim, values = row.claim, _run_values(row)",
-        """claim, values = row.claim, _run_values(row)
-    run = FlowRun.objects.get(pk=claim.id)
-    values["state"] = json.loads(row.state) if row.state is not None else claim.state
-    for name, value in values.items():
-        setattr(run, name, value)
-    run.claim_token, run.lease_until = None, None
-    run.save()
-    return True
-""",
-    ),
-    Variant(
         "the queue is let go without a look at the limit",
         "flowcontrol.starting.promote_queued",
         "if no_room is None:",
         "if True:",
-    ),
-    Variant(
-        "a run that is retried takes a slot without asking",
-        "flowcontrol.operating._with_a_slot",
-        "if flow.has_limits else None",
-        "if False else None",
-    ),
-    Variant(
-        "what a run waits for is forgotten when it is resumed",
-        "flowcontrol.operating.resume",
-        "if paused.waits.exists():",
-        "if False:",
-    ),
-    Variant(
-        "a step that was written takes the due time away",
-        "flowcontrol.writing._update_run",
-        'del values["due"]',
-        "pass",
-    ),
-    Variant(
-        "rescues are not counted",
-        "flowcontrol.claiming._take",
-        ", rescues = rescues + 1",
-        "",
     ),
 ]
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_the_proof_notices(variant: Variant, outside: Outside):
-    with variant.applied(), pytest.raises(AssertionError) as caught:
+    with variant.applied(), pytest.raises(AssertionError):
         check(outside, 300, derandomize=True, phases=[Phase.generate])
-    print(str(caught.value)[:300])  # noqa: T201
