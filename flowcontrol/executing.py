@@ -154,10 +154,16 @@ def read_needs(claims: Sequence[Claim], now: datetime, queue: str | None = None)
     )
 
 
-def execute_claims(claims: Sequence[Claim], clock: Clock, queue: str | None = None) -> Tally:
+def execute_claims(
+    claims: Sequence[Claim],
+    clock: Clock,
+    queue: str | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tally:
     """Execute claimed runs until each of them has been written, lost or given back.
 
-    With ``queue`` a run that comes to a step of another queue is handed over to that one.
+    With ``queue`` a run that comes to a step of another queue is handed over to that one. ``stop``
+    is asked before each run that has effects to make; once it is true, the rest is given back.
     """
     tally = Tally(executed=len(claims))
     holding = Holding(claims)
@@ -166,10 +172,13 @@ def execute_claims(claims: Sequence[Claim], clock: Clock, queue: str | None = No
             in_memory, with_effects = _step_in_memory(claims, clock, tally, holding, queue)
             _write_batch(in_memory, clock, tally, holding)
             for piece in with_effects:
+                if stop():
+                    break
                 effects = partial(piece.step_through_effects, clock, holding.next_step)
                 _alone(piece, effects, clock, tally, holding)
     finally:
-        # Only when something beyond a single run went wrong: a dead connection, a keyboard.
+        # Left are runs only where the batch was stopped, or where something beyond a single run
+        # went wrong: a dead connection, a keyboard.
         holding.give_back(clock())
     return tally
 

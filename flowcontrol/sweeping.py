@@ -42,7 +42,8 @@ def sweep(
         batch_size: runs per claim.
         queue: only runs whose next step belongs to this queue, and hand over those that come to
             a step of another one; ``None``: execute every step, whatever its queue.
-        stop: asked between batches; true ends the sweep.
+        stop: asked between batches and between runs with effects; true ends the sweep, and what
+            has been claimed by then and not begun is given back.
     """
     max_runs = settings.SWEEP_RUNS if max_runs is None else max_runs
     max_seconds = settings.SWEEP_SECONDS if max_seconds is None else max_seconds
@@ -64,7 +65,7 @@ def sweep(
         claims = claim_due(clock(), min(batch_size, max_runs - tally.executed), queue)
         if not claims and not matched:
             break
-        tally.add(execute_claims(claims, clock, queue))
+        tally.add(execute_claims(claims, clock, queue, lambda: stop() or monotonic() >= ends_at))
     EngineState.objects.note_sweep(clock())
     return tally
 
