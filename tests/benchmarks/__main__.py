@@ -27,10 +27,6 @@ WORKLOADS = {
     "groupable": "the same, sharing commits",
     "commits": "a commit after every action, no ORM effect",
     "sleepers": "a sweep among sleeping runs",
-    "workers": "4 workers against 1, 20 ms outside per run",
-    "beat": "due runs by beat's fan-out and 2 Celery processes",
-    "dispatcher": "trigger to first action by the Celery dispatcher",
-    "year": "a year of real flights, one run each",
 }
 """Names for ``--only``, and what they measure. Each is a function in a module of this package."""
 
@@ -38,8 +34,6 @@ MODULES = {
     "stepping": ("one-run", "long-run", "big-flow"),
     "sweeps": ("pure", "resumed", "sleepers"),
     "effects": ("database", "groupable", "commits"),
-    "processes": ("workers", "beat", "dispatcher"),
-    "year": ("year",),
 }
 
 
@@ -48,27 +42,22 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--only", metavar="NAME", action="append", choices=WORKLOADS)
     parser.add_argument("--quick", action="store_true", help="A tenth of everything, once.")
-    parser.add_argument("--flights", type=Path, help="The file with the year of flights.")
     options = parser.parse_args()
     databases = ("sqlite", "postgres") if options.database == "both" else (options.database,)
     results: list[Result] = []
     for name in options.only or WORKLOADS:
         for database in databases:
-            if name == "year" and options.flights is None:
-                results.append(left_out(WORKLOADS[name], database, "--flights PATH is not given"))
-                continue
             print(f"{WORKLOADS[name]}, {database} …", file=sys.stderr, flush=True)
-            results += measure(name, database, options.quick, options.flights)
+            results += measure(name, database, options.quick)
     print(table(results))
     return 0
 
 
-def measure(name: str, database: str, quick: bool, flights: Path | None) -> list[Result]:
+def measure(name: str, database: str, quick: bool) -> list[Result]:
     """Run one workload in a process of its own, on a database of its own."""
     [module] = [module for module, names in MODULES.items() if name in names]
     command = [sys.executable, "-m", "tests.benchmarks.measuring", module, name]
     command += ["--quick"] if quick else []
-    command += ["--flights", str(flights.resolve())] if flights else []
     try:
         with environment(database) as variables:
             done = subprocess.run(

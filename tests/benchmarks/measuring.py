@@ -7,7 +7,6 @@ import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import django
@@ -19,7 +18,6 @@ class Options:
     """How thoroughly to measure."""
 
     quick: bool
-    flights: Path | None
 
     @property
     def repeats(self) -> int:
@@ -50,13 +48,12 @@ def main() -> None:
     parser.add_argument("module")
     parser.add_argument("workload")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--flights", type=Path)
     arguments = parser.parse_args()
     django.setup()
     call_command("migrate", verbosity=0, run_syncdb=True)
     module = importlib.import_module(f"tests.benchmarks.{arguments.module}")
     measure = getattr(module, arguments.workload.replace("-", "_"))
-    for result in measure(Options(arguments.quick, arguments.flights)):
+    for result in measure(Options(arguments.quick)):
         print(json.dumps(result.to_json()), flush=True)
 
 

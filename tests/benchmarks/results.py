@@ -96,7 +96,7 @@ def table(results: Sequence[Result]) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
         for row in rows
-    ]  # noqa: E501
+    ]
     lines.insert(1, "  ".join("─" * width for width in widths))
     for position in range(len(results), 0, -1):
         if note := results[position - 1].note:
