@@ -81,6 +81,11 @@ _DIRECTIVE_NAMES: Final[dict[type, str]] = {
 PARKING: Final = (Suspend, SuspendAndRepeat)
 """The directives that let go of the run."""
 
+DEEPEST_STATE: Final = 500
+"""Levels of lists and objects inside one another; SQLite reads JSON up to 1,000."""
+
+_TOO_DEEP: Final = f"The state is nested more than {DEEPEST_STATE} levels deep."
+
 ALWAYS_TOLD: Final = frozenset({EventKind.FAILED, EventKind.RETRY})
 """Kinds of events that enter the history even where ``FLOWCONTROL_HISTORY`` is ``none``."""
 
@@ -839,11 +844,30 @@ def state_text(state: Any, most: int) -> str:
         storable = "\\u0000" not in text
     except (TypeError, ValueError):
         storable = False
+    except RecursionError:
+        raise NotJSON(_TOO_DEEP) from None
+    if storable and text.count("[") + text.count("{") > DEEPEST_STATE:
+        _check_depth(state)
     if not storable:
         # to_json converts what it can (dates, say) and names the place of what it cannot.
         text = _text_of(to_json(state, where="the state"))
     check_size(text, most)
     return text
+
+
+def _check_depth(state: Any) -> None:
+    """Refuse what is nested so deep that a database, or another Python, does not read it.
+
+    Raises:
+        NotJSON: it has more than :data:`DEEPEST_STATE` levels.
+    """
+    level, depth = [state], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST_STATE:
+            raise NotJSON(_TOO_DEEP)
+        inside = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [value for values in inside for value in values if isinstance(value, dict | list)]
 
 
 def check_size(text: str, most: int) -> None:
