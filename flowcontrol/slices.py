@@ -577,7 +577,7 @@ class Slice:
         return "to write"
 
     def checkpoint(self) -> Stop:
-        """Write the progress so far and keep the claim, with a new lease.
+        """Write the progress so far and keep the claim. The thread of ``Holding`` renews its lease.
 
         Raises:
             ClaimLost: the run is not ours any more.
