@@ -479,6 +479,7 @@ def test_threads_of_one_process_sweep_side_by_side(outside):
     for _number in range(30):
         create_flowrun(flow)
     errors: list[BaseException] = []
+    handler = signal.getsignal(signal.SIGTERM)
 
     def work() -> None:
         try:
@@ -496,4 +497,4 @@ def test_threads_of_one_process_sweep_side_by_side(outside):
         thread.join(60)
     assert errors == []
     assert (len(labels()), len(set(labels()))) == (60, 60)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == handler
