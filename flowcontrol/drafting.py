@@ -14,18 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flowcontrol.compiling import current_config
 from flowcontrol.documents import FORMAT, JSONObject, plain_json, read_document
 from flowcontrol.exceptions import AuthorError, DraftRefused, StaleDraft
 from flowcontrol.models import Flow, FlowAction, new_uid
 from flowcontrol.registry import actions
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
 
 Position = Literal["first", "last", "before", "after"]
 """Where a row goes: into the block of its target, or beside it."""
@@ -58,7 +63,10 @@ class Draft:
         found: FlowAction | None
         found = FlowAction.objects.filter(flow=self.flow, uid=uid, depth__gt=1).first()
         if found is None:
-            raise DraftRefused(f'The draft of "{self.flow}" has no row {uid!r} (any more).')
+            raise DraftRefused(
+                _('The draft of "%(flow)s" has no row %(uid)r (any more).')
+                % {"flow": self.flow, "uid": uid}
+            )
         return found
 
 
@@ -74,8 +82,11 @@ def editing(flow: Flow, revision: int | None = None) -> Iterator[Draft]:
         locked = Flow.objects.locked(flow.pk)
         if revision is not None and revision != locked.draft_revision:
             raise StaleDraft(
-                f'The draft of "{locked}" was changed by somebody else since you opened it. '
-                f"Nothing was saved; reload the page to see the change."
+                _(
+                    'The draft of "%(flow)s" was changed by somebody else since you opened it. '
+                    "Nothing was saved; reload the page to see the change."
+                )
+                % {"flow": locked}
             )
         yield Draft(locked, root_of(locked))
         new_revision = locked.draft_revision + 1
@@ -127,7 +138,10 @@ def duplicate_flow(flow: Flow, name: str, slug: str = "") -> Flow:
     copy = Flow.objects.get(pk=flow.pk)
     copy._state.adding = True
     copy.live_version, copy.active_at, copy.paused_at, copy.draft_revision = None, None, None, 1
-    return _insert_flow(copy, name, slug, draft_document(flow)["actions"])
+    with transaction.atomic():
+        copy = _insert_flow(copy, name, slug, draft_document(flow)["actions"])
+        copy.starters.set(flow.starters.all())
+    return copy
 
 
 def root_of(flow: Flow) -> FlowAction:
@@ -144,7 +158,9 @@ def root_of(flow: Flow) -> FlowAction:
             root = FlowAction(flow=flow)
             FlowAction.objects.add_root(instance=root)
             return root
-    raise DraftRefused(f'The draft of "{flow}" could not be set up; please try again.')
+    raise DraftRefused(
+        _('The draft of "%(flow)s" could not be set up; please try again.') % {"flow": flow}
+    )
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -261,14 +277,14 @@ def step_action(flow: Flow, uid: str, step: Step, *, revision: int | None = None
             return _move(row, before, "last")
         if step == "out" and parent is not None and parent.depth > 1:
             return _move(row, parent, "after")
-        raise DraftRefused(_NO_WAY[step])
+        raise DraftRefused(str(_NO_WAY[step]))
 
 
-_NO_WAY: Final[Mapping[str, str]] = {
-    "up": "The row is the first of its block.",
-    "down": "The row is the last of its block.",
-    "in": "There is no block right before this row that it could move into.",
-    "out": "The row is not inside a block.",
+_NO_WAY: Final[Mapping[str, _StrOrPromise]] = {
+    "up": gettext_lazy("The row is the first of its block."),
+    "down": gettext_lazy("The row is the last of its block."),
+    "in": gettext_lazy("There is no block right before this row that it could move into."),
+    "out": gettext_lazy("The row is not inside a block."),
 }
 _TREEBEARD: Final[Mapping[str, str]] = {
     "first": "first-child",
@@ -296,7 +312,7 @@ def _place(draft: Draft, row: FlowAction, target: str, position: Position) -> Fl
 
 def _move(row: FlowAction, aim: FlowAction, position: Position) -> FlowAction:
     if aim.pk == row.pk or aim.path.startswith(row.path):
-        raise DraftRefused("A row cannot be moved into itself.")
+        raise DraftRefused(_("A row cannot be moved into itself."))
     deepest = max(FlowAction.objects.get_tree(row).values_list("depth", flat=True))
     _check_place(aim, position, deepest - row.depth)
     FlowAction.objects.move(row, aim, _TREEBEARD[position])
@@ -307,11 +323,13 @@ def _move(row: FlowAction, aim: FlowAction, position: Position) -> FlowAction:
 def _check_place(aim: FlowAction, position: Position, below: int) -> None:
     inside = position in ("first", "last")
     if inside and not _takes_rows(aim):
-        raise DraftRefused(f'"{aim}" takes no rows inside it.')
+        raise DraftRefused(_('"%(row)s" takes no rows inside it.') % {"row": aim})
     if not inside and aim.depth == 1:
-        raise DraftRefused("There is no place beside the flow itself.")
+        raise DraftRefused(_("There is no place beside the flow itself."))
     if aim.depth + inside + below > MAX_DEPTH:
-        raise DraftRefused(f"Blocks can be nested {MAX_DEPTH} levels deep, not deeper.")
+        raise DraftRefused(
+            _("Blocks can be nested %(depth)d levels deep, not deeper.") % {"depth": MAX_DEPTH}
+        )
 
 
 def _takes_rows(row: FlowAction) -> bool:
@@ -380,10 +398,10 @@ def content_type_named(name: str | None) -> ContentType | None:
     """
     if not name:
         return None
-    app_label, _, model = name.partition(".")
+    app_label, _dot, model = name.partition(".")
     found = ContentType.objects.filter(app_label=app_label, model=model.lower()).first()
     if found is None or found.model_class() is None:
-        raise DraftRefused(f"There is no object type {name!r} in this project.")
+        raise DraftRefused(_("There is no object type %(name)r in this project.") % {"name": name})
     return found
 
 
@@ -400,7 +418,9 @@ def _user_named(username: str | None) -> Any:
     try:
         return get_user_model()._default_manager.get_by_natural_key(username)
     except get_user_model().DoesNotExist:
-        raise DraftRefused(f"There is no user {username!r} in this project.") from None
+        raise DraftRefused(
+            _("There is no user %(name)r in this project.") % {"name": username}
+        ) from None
 
 
 def _read_rows(rows: Sequence[FlowAction] | Any) -> list[JSONObject]:
@@ -445,7 +465,9 @@ def _write_rows(parent: FlowAction, rows: Sequence[JSONObject], flow: Flow) -> N
 
     def lay_out(parent_path: str, depth: int, documents: Sequence[JSONObject]) -> None:
         if documents and depth > MAX_DEPTH:
-            raise DraftRefused(f"Blocks can be nested {MAX_DEPTH} levels deep, not deeper.")
+            raise DraftRefused(
+                _("Blocks can be nested %(depth)d levels deep, not deeper.") % {"depth": MAX_DEPTH}
+            )
         for number, document in enumerate(documents, 1):
             row = _unsaved(document, flow)
             row.depth = depth

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flowcontrol.documents import Placed, checksum, read_document, walk
 from flowcontrol.drafting import draft_document, draft_documents, frozen, replace_draft
@@ -55,7 +57,7 @@ def roll_back(version: FlowVersion, *, user: Any = None, note: str = "") -> Flow
             locked,
             version.document,
             user=user,
-            note=note or f"Rolled back to version {version.number}.",
+            note=note or _("Rolled back to version %(number)d.") % {"number": version.number},
         )
 
 
@@ -81,8 +83,11 @@ def flows_with_unpublished_changes(flows: Sequence[Flow]) -> set[int]:
 def _check_revision(flow: Flow, revision: int | None) -> None:
     if revision is not None and revision != flow.draft_revision:
         raise StaleDraft(
-            f'The draft of "{flow}" was changed by somebody else since you opened it. '
-            f"Nothing was published; reload the page to see the change."
+            _(
+                'The draft of "%(flow)s" was changed by somebody else since you opened it. '
+                "Nothing was published; reload the page to see the change."
+            )
+            % {"flow": flow}
         )
 
 
@@ -108,13 +113,22 @@ def _refusal(flow: Flow, document: Mapping[str, Any], errors: list[Finding]) -> 
     told = "; ".join(
         f"{_place(rows.get(finding.uid))}{finding.message.rstrip('.')}" for finding in errors[:3]
     )
-    more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
-    return f'"{flow}" cannot be published: {told}{more}.'
+    message = _('"%(flow)s" cannot be published: %(problems)s.')
+    if (more := len(errors) - 3) > 0:
+        message = ngettext(
+            '"%(flow)s" cannot be published: %(problems)s and %(more)d more.',
+            '"%(flow)s" cannot be published: %(problems)s and %(more)d more.',
+            more,
+        )
+    return message % {"flow": flow, "problems": told, "more": more}
 
 
 def _place(placed: Placed | None) -> str:
     if placed is None:
         return ""
     if placed.row["label"]:
-        return f'row "{placed.row["label"]}": '
-    return f"row {placed.place + 1} ({placed.row['action']}): "
+        return _('row "%(label)s": ') % {"label": placed.row["label"]}
+    return _("row %(number)d (%(action)s): ") % {
+        "number": placed.place + 1,
+        "action": placed.row["action"],
+    }

@@ -6,12 +6,16 @@ leak nor be passed by two at the same moment. Flows without limits take no lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 from django.db import IntegrityError, models, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flowcontrol import signals
 from flowcontrol.announcing import tell
@@ -32,6 +36,9 @@ from flowcontrol.models import (
 from flowcontrol.models.locks import lock_rows
 from flowcontrol.recording import end_runs
 from flowcontrol.schemas import find_value_problems, place, with_defaults
+
+BATCH: Final = 200
+"""How many runs of a start for many objects are written in one transaction."""
 
 
 class _KeyIsTaken(Exception):
@@ -108,6 +115,106 @@ def create_flowrun(
     if run.status == Status.PENDING and run.due is not None and run.due <= now:
         announce_due()
     return run
+
+
+@dataclass
+class ManyStarted:
+    """What came of a start for many objects."""
+
+    started: int = 0
+    known: int = 0
+    """Had been started by the same ``token`` before."""
+    refused: list[tuple[models.Model, str]] = field(default_factory=list)
+    """With the reason each time."""
+
+
+def create_flowruns(
+    flow: Flow,
+    objects: Iterable[models.Model],
+    *,
+    token: str,
+    state: Mapping[str, Any] | None = None,
+    user: Any = None,
+    continue_after: datetime | None = None,
+    now: datetime | None = None,
+) -> ManyStarted:
+    """:func:`create_flowrun` for each of many objects, in batches that are committed one by one.
+
+    Args:
+        flow: the flow.
+        objects: read as they are needed.
+        token: names the start as a whole. Asked twice with one token, by a second click or
+            because the first attempt broke off, it gives each object one run.
+        state: the start state of all.
+        user: who starts them.
+        continue_after: do not execute them before this moment (aware).
+        now: the moment, by default the engine's clock.
+    """
+    now = now or settings.CLOCK()
+    outcome = ManyStarted()
+    todo = iter(objects)
+    while batch := {_key_for(token, obj): obj for obj in islice(todo, BATCH)}:
+        with transaction.atomic():
+            taken = FlowRun.objects.filter(flow=flow, key__in=batch).values_list("key", flat=True)
+            known = set(taken)
+            outcome.known += len(known)
+            planned = []
+            for key, obj in batch.items():
+                if key in known:
+                    continue
+                try:
+                    run = plan_flowrun(
+                        flow,
+                        obj,
+                        now=now,
+                        state=state,
+                        key=key,
+                        user=user,
+                        continue_after=continue_after,
+                    )
+                except StartRefused as error:
+                    outcome.refused.append((obj, error.reason))
+                else:
+                    planned.append((obj, run))
+            for obj, run in _insert_batch(planned, flow, now, outcome):
+                if run.outcome == Outcome.REFUSED:
+                    outcome.refused.append((obj, run.reason))
+                    continue
+                outcome.started += 1
+                tell(signals.flowrun_started, run.pk)
+                if run.status == Status.PENDING and run.due is not None and run.due <= now:
+                    announce_due()
+    return outcome
+
+
+def _key_for(token: str, obj: models.Model) -> str:
+    """The key of the run that the start ``token`` makes for ``obj``; it fits its column."""
+    key = f"{token}:{obj.pk}"
+    return key if len(key) <= 200 else f"{token}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _insert_batch(
+    planned: list[tuple[models.Model, FlowRun]], flow: Flow, now: datetime, outcome: ManyStarted
+) -> Iterator[tuple[models.Model, FlowRun]]:
+    """Write the runs, all at once if nothing has to be counted; gives those that are written."""
+    if not flow.has_limits:
+        try:
+            with transaction.atomic():
+                FlowRun.objects.bulk_create([run for _obj, run in planned])
+            yield from planned
+            return
+        except IntegrityError:
+            # The same start at the same moment, by a second click: one by one, who is first.
+            for _obj, run in planned:
+                run.pk, run._state.adding = None, True
+    for obj, run in planned:
+        try:
+            with transaction.atomic():
+                _insert(run, flow, now)
+        except (IntegrityError, _KeyIsTaken):
+            outcome.known += 1
+        else:
+            yield obj, run
 
 
 def plan_flowrun(
@@ -230,23 +337,32 @@ def find_no_room(flow: Flow, run: FlowRun, *, counting_itself: bool = False) -> 
     if flow.max_per_object and run.object_id is not None and not counting_itself:
         ever = of_object.exclude(outcome=Outcome.REFUSED)[: flow.max_per_object].count()
         if ever >= flow.max_per_object:
-            return NoRoom(
-                f'"{flow}" runs at most {_times(flow.max_per_object)} for each object.', True
+            told = ngettext(
+                '"%(flow)s" runs at most once for each object.',
+                '"%(flow)s" runs at most %(count)d times for each object.',
+                flow.max_per_object,
             )
+            return NoRoom(told % {"flow": flow, "count": flow.max_per_object}, True)
     if (
         flow.max_concurrent_per_object
         and run.object_id is not None
         and of_object.holding_a_slot().count() >= flow.max_concurrent_per_object
     ):
-        return NoRoom(
-            f'"{flow}" has {flow.max_concurrent_per_object} open run(s) for this object; '
-            f"more are not allowed at the same time."
+        told = ngettext(
+            '"%(flow)s" has %(count)d open run for this object; more are not allowed at the same '
+            "time.",
+            '"%(flow)s" has %(count)d open runs for this object; more are not allowed at the same '
+            "time.",
+            flow.max_concurrent_per_object,
         )
+        return NoRoom(told % {"flow": flow, "count": flow.max_concurrent_per_object})
     if flow.max_concurrent and runs.holding_a_slot().count() >= flow.max_concurrent:
-        return NoRoom(
-            f'"{flow}" has {flow.max_concurrent} open run(s); more are not allowed at the same '
-            f"time."
+        told = ngettext(
+            '"%(flow)s" has %(count)d open run; more are not allowed at the same time.',
+            '"%(flow)s" has %(count)d open runs; more are not allowed at the same time.',
+            flow.max_concurrent,
         )
+        return NoRoom(told % {"flow": flow, "count": flow.max_concurrent})
     return None
 
 
@@ -284,7 +400,7 @@ def _make_room(flow: Flow, run: FlowRun, now: datetime) -> None:
         end_runs(
             FlowRun.objects.filter(pk=oldest.pk),
             Outcome.CANCELED,
-            "A newer run took its place.",
+            _("A newer run took its place."),
             now,
         )
 
@@ -293,29 +409,34 @@ def _flow(flow: Flow | str) -> Flow:
     if isinstance(flow, str):
         found = Flow.objects.select_related("live_version").filter(slug=flow).first()
         if found is None:
-            raise StartRefused(f"There is no flow {flow!r}.")
+            raise StartRefused(_("There is no flow %(flow)r.") % {"flow": flow})
         return found
     return flow
 
 
 def _check_startable(flow: Flow, obj: models.Model | None, now: datetime) -> None:
     if not flow.is_active(now):
-        raise StartRefused(f'"{flow}" is off.')
+        raise StartRefused(_('"%(flow)s" is off.') % {"flow": flow})
     if flow.live_version is None:
-        raise StartRefused(f'"{flow}" has not been published yet.')
+        raise StartRefused(_('"%(flow)s" has not been published yet.') % {"flow": flow})
     wanted = flow.live_version.document.get("content_type")
     if wanted is None:
         return
     if obj is None:
-        raise StartRefused(f'"{flow}" needs an object of type {wanted}.')
+        raise StartRefused(
+            _('"%(flow)s" needs an object of type %(type)s.') % {"flow": flow, "type": wanted}
+        )
     kinds = {base._meta.label_lower for base in type(obj).__mro__ if hasattr(base, "_meta")}
     if wanted not in kinds:
-        raise StartRefused(f'"{flow}" is about {wanted}, not {obj._meta.label_lower}.')
+        raise StartRefused(
+            _('"%(flow)s" is about %(type)s, not %(found)s.')
+            % {"flow": flow, "type": wanted, "found": obj._meta.label_lower}
+        )
 
 
 def _start_state(flow: Flow, state: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
-        values: Any = to_json(dict(state or {}), where="the start state")
+        values: Any = to_json(dict(state or {}), where=_("the start state"))
     except NotJSON as error:
         raise StartRefused(str(error)) from error
     schema = flow.live_version.document.get("state_schema") if flow.live_version else None
@@ -323,7 +444,10 @@ def _start_state(flow: Flow, state: Mapping[str, Any] | None) -> dict[str, Any]:
         values = with_defaults(schema, values)
         if problems := find_value_problems(schema, values):
             told = "; ".join(f"{place(problem.path)}: {problem.message}" for problem in problems)
-            raise StartRefused(f'The start state does not fit "{flow}": {told}')
+            raise StartRefused(
+                _('The start state does not fit "%(flow)s": %(problems)s')
+                % {"flow": flow, "problems": told}
+            )
     return dict(values)
 
 
@@ -338,11 +462,7 @@ def _depth(flow: Flow, parent_run: FlowRun | None) -> int:
             names.append(run.flow.slug)
             run = None if run.flow_id == flow.pk else run.parent_run
         raise StartRefused(
-            f"Flows start one another {settings.MAX_START_DEPTH} deep: "
-            f"{' → '.join(reversed(names))}."
+            _("Flows start one another %(depth)d deep: %(flows)s.")
+            % {"depth": settings.MAX_START_DEPTH, "flows": " → ".join(reversed(names))}
         )
     return parent_run.depth + 1
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"

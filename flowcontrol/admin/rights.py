@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.db.models import Model
 
+from flowcontrol.models import Flow
+
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
     from django.http import HttpRequest
@@ -60,13 +62,20 @@ def rights_of(admin: ModelAdmin[Any], request: HttpRequest, obj: Model | None = 
         change=view and bool(admin.has_change_permission(request, obj)),
         delete=view and bool(admin.has_delete_permission(request, obj)),
         publish=view and may("flowcontrol.publish_flow"),
-        start=view and may("flowcontrol.start_flow"),
+        start=view and _may_start(request.user, obj),
         purge=view and may("flowcontrol.purge_flowrun"),
         operate=view and may("flowcontrol.operate_flowrun"),
         edit_state=view and may("flowcontrol.edit_state_flowrun"),
         reveal_secrets=view and may("flowcontrol.reveal_secrets"),
         view_runs=may("flowcontrol.view_flowrun") or may("flowcontrol.change_flowrun"),
     )
+
+
+def _may_start(user: Any, obj: Model | None) -> bool:
+    """Whether somebody may start runs by hand: of this flow, or of flows at all."""
+    if isinstance(obj, Flow):
+        return obj.may_be_started_by(user)
+    return bool(user.has_perm("flowcontrol.start_flow"))
 
 
 def may_see(request: HttpRequest, model: type[Model]) -> bool:

@@ -14,6 +14,7 @@ from treebeard.mp_tree import MP_Node
 from flowcontrol.models.locks import lock_rows
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import Group
     from django.contrib.contenttypes.models import ContentType
 
 
@@ -34,6 +35,20 @@ class FlowQuerySet(models.QuerySet["Flow"]):
     def active(self, now: datetime) -> FlowQuerySet:
         """Flows that may be started at ``now``."""
         return self.filter(active_at__lte=now, live_version__isnull=False)
+
+    def startable_by(self, user: Any) -> FlowQuerySet:
+        """Flows that ``user`` may start by hand: the right to start, and a group if some are named.
+
+        Superusers may start all. Whether a flow is on and published is another question.
+        """
+        if not user.has_perm("flowcontrol.start_flow"):
+            return self.none()
+        if user.is_superuser:
+            return self
+        named = Flow.starters.through._default_manager.filter(flow=models.OuterRef("pk"))
+        # A project's own user model may know no groups.
+        groups = user.groups.all() if hasattr(user, "groups") else ()
+        return self.filter(~models.Exists(named) | models.Exists(named.filter(group__in=groups)))
 
     def locked(self, pk: int) -> Flow:
         """The flow, locked until the end of the transaction that is open.
@@ -106,6 +121,13 @@ class Flow(models.Model):  # type: ignore[django-manager-missing]  # treebeard h
         related_name="+",
         help_text=_("The user whose rights decide what actions on objects may change."),
     )
+    starters: models.ManyToManyField[Group, Any] = models.ManyToManyField(
+        "auth.Group",
+        verbose_name=_("may be started by hand by"),
+        blank=True,
+        related_name="+",
+        help_text=_("None: everybody who may start flows."),
+    )
     max_concurrent = models.PositiveIntegerField(
         _("runs at the same time"), default=0, help_text=_("0: no limit.")
     )
@@ -146,6 +168,10 @@ class Flow(models.Model):  # type: ignore[django-manager-missing]  # treebeard h
     @property
     def has_limits(self) -> bool:
         return bool(self.max_concurrent or self.max_per_object or self.max_concurrent_per_object)
+
+    def may_be_started_by(self, user: Any) -> bool:
+        """Whether ``user`` may start runs of this flow by hand."""
+        return Flow.objects.filter(pk=self.pk).startable_by(user).exists()
 
     def is_active(self, now: datetime) -> bool:
         """Whether new runs may be started at ``now``."""
