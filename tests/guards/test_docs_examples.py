@@ -125,7 +125,7 @@ def as_test(page: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_the_examples_of_the_pages_work(project: Path):
+def test_the_examples_of_the_pages_work_in_the_project_of_the_tutorial(project: Path):
     if not (project / "manage.py").exists():
         pytest.fail("The tutorial comes first; run the whole module.")
     for page in examples():
