@@ -15,6 +15,9 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+Clock = Callable[[], datetime]
+"""Tells the time, as an aware datetime."""
+
 DEFAULTS: Final[dict[str, Any]] = {
     "BATCH_SIZE": 500,
     "CLOCK": "django.utils.timezone.now",
@@ -68,7 +71,7 @@ class Settings:
         return getattr(django_settings, f"FLOWCONTROL_{name}", DEFAULTS[name])
 
     @property
-    def CLOCK(self) -> Callable[[], datetime]:  # noqa: N802 (a setting)
+    def CLOCK(self) -> Clock:  # noqa: N802 (a setting)
         """The callable that tells the time by which runs are due: an aware datetime."""
         clock = getattr(django_settings, "FLOWCONTROL_CLOCK", DEFAULTS["CLOCK"])
         if isinstance(clock, str):

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import models
 
-from flowcontrol.conf import settings
+from flowcontrol.conf import Clock, settings
 from flowcontrol.executing import Tally
 from flowcontrol.firing import trigger_flows
 from flowcontrol.matching import match_firings
@@ -21,7 +21,6 @@ from flowcontrol.operating import cancel as cancel_flowrun
 from flowcontrol.operating import retry as retry_flowrun
 from flowcontrol.operating import wake_flowrun
 from flowcontrol.recording import end_runs
-from flowcontrol.slices import Clock
 from flowcontrol.starting import create_flowrun
 from flowcontrol.sweeping import execute_runs, sweep
 

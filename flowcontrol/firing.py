@@ -23,8 +23,8 @@ from flowcontrol.expressions import to_json
 from flowcontrol.matching import Result, match, match_these
 from flowcontrol.models import Firing, object_reference
 from flowcontrol.registry import TriggerType
-from flowcontrol.slices import in_foreign_transaction
 from flowcontrol.sweeping import execute_runs
+from flowcontrol.transactions import in_foreign_transaction
 
 logger = logging.getLogger("flowcontrol")
 

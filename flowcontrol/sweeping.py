@@ -13,10 +13,9 @@ from time import monotonic
 from django.db.models import Count
 
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect, free_paused_suspects
-from flowcontrol.conf import settings
+from flowcontrol.conf import Clock, settings
 from flowcontrol.executing import Tally, execute_claims
 from flowcontrol.models import EngineState, FlowRun
-from flowcontrol.slices import Clock
 from flowcontrol.starting import promote_queued
 
 MatchFirings = Callable[[datetime, int], int]

@@ -42,9 +42,10 @@ from flowcontrol.documents import JSONObject, make_document, row, walk
 from flowcontrol.drafting import create_flow, replace_draft
 from flowcontrol.engine import continue_flowruns
 from flowcontrol.models import Flow, FlowRun
+from flowcontrol.needs import Limits, Needs
 from flowcontrol.programs import Loaded
 from flowcontrol.publishing import publish
-from flowcontrol.slices import Limits, Needs, Slice
+from flowcontrol.slices import Slice
 
 __all__ = [
     "NOON",

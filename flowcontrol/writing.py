@@ -77,6 +77,8 @@ class WriteBack:
     keep_claim: bool = False
     event: NewEvent | None = None
     waits: Sequence[NewWait] = field(default_factory=tuple)
+    is_written: bool = False
+    """It was still ours; the transaction may yet be rolled back."""
 
     @property
     def may_have_waited(self) -> bool:
@@ -132,24 +134,26 @@ _WAIT_COLUMNS: Final = {
 }
 
 
-def write_back(rows: Sequence[WriteBack]) -> set[int]:
+def write_back(rows: Sequence[WriteBack]) -> list[WriteBack]:
     """Write runs that have come to a stop, with history and waits, in one transaction.
 
     Each row proves its token in the join, so a run that was cancelled, rescued or paused in the
     meantime is left alone and nothing of it enters the history.
 
     Returns:
-        The ids of the runs that were still ours and are written.
+        Those that were still ours and are written.
     """
     if not rows:
-        return set()
+        return []
     connection = run_connection()
     # Without a savepoint: what fails here must take an open transaction with it.
     with transaction.atomic(using=connection.alias, savepoint=False):
         written = _update_runs(connection, rows)
         kept = [row for row in rows if row.claim.id in written]
         _write_around(connection, kept)
-    return written
+    for row in kept:
+        row.is_written = True
+    return kept
 
 
 def write_one(row: WriteBack) -> bool:
@@ -159,6 +163,7 @@ def write_one(row: WriteBack) -> bool:
         if not _update_run(connection, row):
             return False
         _write_around(connection, [row])
+    row.is_written = True
     return True
 
 

@@ -382,14 +382,14 @@ VARIANTS: Final = [
     (
         Variant(
             "effects commit before the run does",
-            "flowcontrol.slices.Slice._database_step",
-            """with transaction.atomic(using=_alias()):
-                self._reload_object()
-                return self._settle(self.step(node, frame))""",
-            """self._reload_object()
-            directive = self.step(node, frame)
-            with transaction.atomic(using=_alias()):
-                return self._settle(directive)""",
+            "flowcontrol.effects.database_step",
+            """with transaction.atomic(using=run_alias()):
+            piece.reload_object()
+            return _settle(piece, piece.step(node, frame))""",
+            """piece.reload_object()
+        directive = piece.step(node, frame)
+        with transaction.atomic(using=run_alias()):
+            return _settle(piece, directive)""",
         ),
         Fault.KILLED,
         PARCEL,
@@ -420,8 +420,8 @@ VARIANTS: Final = [
     (
         Variant(
             "what woke a run is forgotten at its next write",
-            "flowcontrol.slices.Slice._row",
-            "wakeup=None if moved else self.claim.wakeup",
+            "flowcontrol.stopping.progress",
+            "wakeup=None if moved else claim.wakeup",
             "wakeup=None",
         ),
         Fault.KILLED,
@@ -453,7 +453,7 @@ VARIANTS: Final = [
     (
         Variant(
             "a step that is done again has another key",
-            "flowcontrol.slices.Slice._restore",
+            "flowcontrol.slices.Slice.restore",
             "self.cursor, self.visit, self.log = saved.cursor, saved.visit, saved.log",
             "self.cursor, self.log = saved.cursor, saved.log",
         ),

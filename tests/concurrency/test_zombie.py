@@ -49,19 +49,19 @@ LEASE_UNPROVED = Variant(
 )
 CALLED_UNASKED = Variant(
     "calls to the outside without a checkpoint before them",
-    "flowcontrol.slices.Slice._external_step",
-    "if self.guarded(self.checkpoint) ==",
-    "if self.queue ==",
+    "flowcontrol.effects.external_step",
+    "if row := guarded(piece, lambda: checkpoint(piece)):",
+    "if row := None:",
 )
 NOBODY_RENEWS = Variant(
     "leases are not renewed",
-    "flowcontrol.executing.Holding.kept",
+    "flowcontrol.holding.Holding.kept",
     "if not run_connection().in_atomic_block:",
     "if False:",
 )
 RENEWED_FOR_EVER = Variant(
     "leases are renewed however long a step takes",
-    "flowcontrol.executing.Holding._renew",
+    "flowcontrol.holding.Holding._renew",
     "monotonic() - self._step_began > self._longest_step",
     "False",
 )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from django.utils import timezone
 
-from flowcontrol import executing
+from flowcontrol import holding
 from flowcontrol.base import BaseAction, Effects
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect
 from flowcontrol.engine import (
@@ -88,7 +88,7 @@ def _own_actions() -> Iterator[None]:
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is interrupted gives nothing back, as if it had been killed."""
-    monkeypatch.setattr(executing, "release", lambda *args, **options: set())
+    monkeypatch.setattr(holding, "release", lambda *args, **options: set())
 
 
 def let_leases_expire() -> None:

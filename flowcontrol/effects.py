@@ -1,0 +1,250 @@
+"""Steps with effects: a database step inside its own commit, an external one between two.
+
+Whatever a row raises stops its own run only; losing the claim drops what was done since the last
+write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from flowcontrol.announcing import announce
+from flowcontrol.conf import Clock
+from flowcontrol.cursor import Frame
+from flowcontrol.dialect import is_lost, run_connection
+from flowcontrol.directives import Directive
+from flowcontrol.exceptions import AuthorError, ClaimLost, ConnectionLost
+from flowcontrol.failures import message_of
+from flowcontrol.models import FlowRun
+from flowcontrol.program import Node
+from flowcontrol.slices import (
+    PARKING,
+    ObjectGone,
+    Obsolete,
+    Saved,
+    Slice,
+    Stop,
+)
+from flowcontrol.stopping import ended, failed, held, parked, row_of, yielded
+from flowcontrol.transactions import in_foreign_transaction, run_alias
+from flowcontrol.writing import WriteBack, write_one
+
+MOST_IN_A_GROUP: Final = 100
+"""Steps in one shared transaction: what a crash repeats, and how long rows stay locked."""
+
+Work = Callable[[], WriteBack | None]
+"""Steps of a run. What they return is how it stopped: a row to be written, or, if it had to be
+written in their own transaction, written already. ``None``: the run goes on."""
+
+
+def step_through_effects(piece: Slice, clock: Clock, next_step: Callable[[], None]) -> WriteBack:
+    """Go on from a row with effects to the end of the slice, writing as it goes.
+
+    ``next_step`` is told of each step with effects that begins.
+
+    Returns:
+        How the run stopped, written.
+
+    Raises:
+        ClaimLost: the run is not ours any more; what was not written is dropped.
+        ConnectionLost: nobody knows what of the last step was written.
+    """
+    row: WriteBack | None = None
+    while row is None:
+        next_step()
+        piece.look_at(clock())
+        frame = piece.cursor.frames[-1]
+        node = piece.program[frame.uid]
+        if node.payload.effects == "database":
+            row = database_step(piece, node, frame)
+            go_on: Callable[[], Stop] = piece.step_through
+        else:
+            row = external_step(piece, node, frame, clock)
+            go_on = piece.step_through_afresh
+        if row is None:
+            row = guarded(piece, partial(_go_on, piece, go_on))
+    return row if row.is_written else write_stopped(piece, row)
+
+
+def _go_on(piece: Slice, step_through: Callable[[], Stop]) -> WriteBack | None:
+    return row_of(piece, step_through())
+
+
+def database_step(piece: Slice, node: Node, frame: Frame) -> WriteBack | None:
+    """The step, its effects, and what it makes of the run: one commit, or nothing of it.
+
+    Steps of groupable types share the commit. When it fails, nobody knows which of them was to
+    blame: all are undone and done again one by one, and the one that fails then tells.
+    """
+    saved = piece.save()
+
+    def one() -> WriteBack | None:
+        with transaction.atomic(using=run_alias()):
+            piece.reload_object()
+            return _settle(piece, piece.step(node, frame))
+
+    def group() -> WriteBack | None:
+        with transaction.atomic(using=run_alias()):
+            return _settle(piece, _step_through_group(piece))
+
+    if node.payload.groupable and not piece.one_by_one:
+        try:
+            return group()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: BLE001 (told below, by the step that is to blame)
+            piece.restore(saved)
+            piece.scope.reads = []
+            piece.one_by_one = True
+    return guarded(piece, one, saved)
+
+
+def _step_through_group(piece: Slice) -> Directive:
+    """Steps that may share a transaction, from a database step on; the last one's answer."""
+    for _number in range(MOST_IN_A_GROUP):
+        frame = piece.cursor.frames[-1]
+        node = piece.program[frame.uid]
+        if node.payload.effects == "database":
+            piece.reload_object()
+        directive = piece.step(node, frame)
+        if piece.cursor.ended or isinstance(directive, PARKING):
+            break
+        following = piece.program[piece.cursor.uid].payload
+        if following.effects == "external" or not (
+            following.groupable or following.effects == "none"
+        ):
+            break
+        if piece.budget <= 0:
+            break
+    return directive
+
+
+def external_step(piece: Slice, node: Node, frame: Frame, clock: Clock) -> WriteBack | None:
+    """Write that the step is next, call with no transaction open, write what came of it.
+
+    A crash in between repeats the call, with the same ``step_key``.
+    """
+    if in_foreign_transaction():
+        return guarded(piece, lambda: yielded(piece))
+    if row := guarded(piece, lambda: checkpoint(piece)):
+        return row
+    saved = piece.save()
+
+    def work() -> WriteBack | None:
+        directive = piece.step(node, frame)
+        piece.look_at(clock())
+        with transaction.atomic(using=run_alias()):
+            piece.record(node, directive, saved.visit)
+            return _settle(piece, directive)
+
+    return guarded(piece, work, saved)
+
+
+def guarded(piece: Slice, work: Work, saved: Saved | None = None) -> WriteBack | None:
+    """Do ``work``; whatever it raises becomes what is written about this run.
+
+    Inside somebody's transaction the work gets a savepoint, so that a failing query in it
+    leaves the transaction usable. ``saved`` is what to go back to when it fails.
+
+    Raises:
+        ClaimLost: the run is not ours any more.
+        ConnectionLost: nobody knows what of it was written.
+    """
+    connection = run_connection()
+    session = connection.connection
+    try:
+        if connection.in_atomic_block:
+            with transaction.atomic(using=run_alias()):
+                return work()
+        return work()
+    except KeyboardInterrupt:
+        raise
+    except ClaimLost:
+        if saved is None or not _is_still_held(saved):
+            raise
+        piece.restore(saved)
+        return failed(
+            piece,
+            AuthorError(
+                "It took the run away from itself, by cancelling, pausing or moving it. An "
+                "action says what should happen by what it returns, for example "
+                "FlowDirective.ABORT."
+            ),
+        )
+    except ObjectGone:
+        gone = Obsolete(f"Its object ({piece.claim.object_id}) is gone.")
+        return guarded(piece, lambda: row_of(piece, gone))
+    except BaseException as error:  # an action's SystemExit is its run's failure, not ours
+        if is_lost(connection, session, error):
+            raise ConnectionLost(f"{message_of(error)} (run #{piece.claim.id})") from error
+        if saved is not None:
+            piece.restore(saved)
+        return failed(piece, error)
+
+
+def _is_still_held(saved: Saved) -> bool:
+    """Whether the claim stands after a rollback, and the run where this step began: then the
+    step itself had taken it away."""
+    claim = saved.claim
+    held = FlowRun.objects.filter(pk=claim.id, claim_token=claim.token)
+    return held.filter(seq=claim.seq, visit=claim.visit).exists()
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def _settle(piece: Slice, directive: Directive) -> WriteBack | None:
+    """Write the run as the step left it, inside the step's transaction."""
+    if isinstance(directive, PARKING):
+        return write(piece, parked(piece, directive))
+    if piece.cursor.ended:
+        return write(piece, ended(piece))
+    checkpoint(piece)
+    return None
+
+
+def checkpoint(piece: Slice) -> None:
+    """Write the progress so far and keep the claim.
+
+    Raises:
+        ClaimLost: the run is not ours any more.
+    """
+    write(piece, held(piece))
+
+
+def write_stopped(piece: Slice, row: WriteBack) -> WriteBack:
+    """Write how the slice stopped; where that cannot be stored, that it cannot.
+
+    Raises:
+        ClaimLost: the run is not ours any more.
+    """
+    try:
+        return write(piece, row)
+    except (ClaimLost, OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # noqa: BLE001 (told in the run's history)
+        piece.forget_progress()
+        return write(piece, failed(piece, error))
+
+
+def write(piece: Slice, row: WriteBack) -> WriteBack:
+    """Write one row and take what was written as the new starting point.
+
+    Raises:
+        ClaimLost: the run is not ours any more.
+    """
+    if not write_one(row):
+        raise ClaimLost(f"Run #{piece.claim.id} was taken over or changed by somebody else.")
+    claim = piece.claim
+    claim.seq += row.event is not None
+    claim.attempts = row.attempts
+    claim.rescues = row.rescues
+    claim.wakeup = row.wakeup
+    piece.note_stored()
+    if not row.keep_claim:
+        announce([row])
+    return row
