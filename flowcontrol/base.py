@@ -23,6 +23,7 @@ from flowcontrol.directives import (
 )
 from flowcontrol.exceptions import RetryLater
 from flowcontrol.expressions import Scope, compile_expression, compile_template
+from flowcontrol.trials import in_trial
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -126,6 +127,11 @@ class RunHandle:
             self._load_user = None
         return self._user
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether this run only tries a flow: its transaction will be rolled back."""
+        return in_trial()
+
     def log(self, text: str) -> None:
         """Write a line into the run's history, beside this step."""
         self.notes.append(str(text))
@@ -205,6 +211,12 @@ class BaseAction:
     """Names of the types it has to come right after, as ``else`` comes after ``if``."""
     groupable: ClassVar[bool] = False
     """A ``"database"`` type that may share one transaction with the database steps beside it."""
+    can_try: ClassVar[bool] = False
+    """For types with effects: :meth:`run` may be called in a trial, which is rolled back.
+
+    Say so only if everything that it does is undone by rolling back the database of the runs, what
+    the signal handlers of saved models do included: no mail, no call, no file, no other database.
+    Rows of other types are simulated in a trial, see :meth:`simulate`."""
     queue: ClassVar[str] = ""
     """The Celery queue that its steps belong to; empty: the default one."""
     state_keys: ClassVar[tuple[str, ...]] = ()
@@ -230,6 +242,14 @@ class BaseAction:
 
     def record(self, result: Any, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> None:
         """For ``"external"`` types: write what came of the call, in the step's own commit."""
+
+    def simulate(self, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> Directive | None:
+        """In a trial, instead of :meth:`run`, for a type with effects that is not ``can_try``.
+
+        Do to ``run.state`` what :meth:`run` would, without the effect; the default does nothing.
+        Not asked where whoever tries the flow has said what the row shall give.
+        """
+        return FlowDirective.CONTINUE
 
     def sentence(self, config: Mapping[str, Any]) -> str:
         """The row as a person would say it; the default is the type's name."""

@@ -138,6 +138,14 @@ def claim_run(pk: int, now: datetime) -> Claim | None:
     return claims[0] if claims else None
 
 
+def claim_for_trial(pk: int, now: datetime) -> Claim | None:
+    """Claim this run of a trial if it is due at ``now``, whatever is paused."""
+    connection = run_connection()
+    due = "id = %s AND status IN ('pending', 'waiting') AND due <= %s"
+    claims = _take(connection, "", [], due, [pk, moment_text(connection, now)])
+    return claims[0] if claims else None
+
+
 def claim_suspect() -> Claim | None:
     """Claim one run whose lease ran out, alone: it may be what killed its worker.
 

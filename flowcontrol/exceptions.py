@@ -99,6 +99,10 @@ class StartRefused(FlowcontrolError):
         self.run = run
 
 
+class TrialRefused(FlowcontrolError):
+    """A flow cannot be tried like this: object, state, payload or answers do not fit."""
+
+
 class ClaimLost(FlowcontrolError):
     """The run is no longer this worker's to write: its lease ran out, or a person stepped in."""
 

@@ -39,6 +39,8 @@ NO_PROGRAM: Final = Program({}, None, ProgramPlan(None, None, None, ()))
 """Stands in for the program of a run that has none it could execute."""
 
 
+MakeSlice = Callable[[Claim, Needs, Program, Cursor], Slice]
+
 Stopped = tuple[Slice, WriteBack]
 """A slice and the row that is to be written of it."""
 
@@ -114,7 +116,21 @@ def _step_in_memory(
     return stopped, with_effects
 
 
-def _prepare(claim: Claim, needs: Needs) -> Stopped | tuple[Slice, None]:
+def execute_alone(claim: Claim, needs: Needs, clock: Clock, make: MakeSlice = Slice) -> WriteBack:
+    """Execute one run without a batch; how it stopped, written.
+
+    Raises:
+        ClaimLost: the run is not ours any more.
+        ConnectionLost: nobody knows what of it was written.
+    """
+    piece, row = _prepare(claim, needs, make)
+    row = row or guarded(piece, partial(_start, piece))
+    if row is None:
+        return step_through_effects(piece, clock, lambda: None)
+    return write_stopped(piece, row)
+
+
+def _prepare(claim: Claim, needs: Needs, make: MakeSlice = Slice) -> Stopped | tuple[Slice, None]:
     """A slice; with its failure to be written where the run cannot even begin, and where it has
     cost too many workers already."""
     try:
@@ -123,9 +139,9 @@ def _prepare(claim: Claim, needs: Needs) -> Stopped | tuple[Slice, None]:
         if not isinstance(claim.state, dict):
             raise NotJSON(f"The state of this run is no JSON object: {claim.state!r:.200}")
     except Exception as error:  # noqa: BLE001 (whatever is wrong with its rows, it is alone in it)
-        piece = Slice(replace(claim, state={}), needs, NO_PROGRAM, NOWHERE)
+        piece = make(replace(claim, state={}), needs, NO_PROGRAM, NOWHERE)
         return piece, failed(piece, error)
-    piece = Slice(claim, needs, program, cursor)
+    piece = make(claim, needs, program, cursor)
     if claim.rescues > settings.MAX_RESCUES:
         poison = PoisonousRun(
             f"Its worker was lost {claim.rescues} times at this step. It is not tried again "

@@ -25,6 +25,7 @@ from flowcontrol.models import Firing, object_reference
 from flowcontrol.registry import TriggerType
 from flowcontrol.sweeping import execute_runs
 from flowcontrol.transactions import in_foreign_transaction
+from flowcontrol.trials import in_trial
 
 logger = logging.getLogger("flowcontrol")
 
@@ -49,8 +50,10 @@ def fire(
     with transaction.atomic():
         firing = _new_firing(trigger, obj, payload, state, now)
         firing.save(force_insert=True)
-        if immediate:
+        if immediate and not in_trial():
             _match_immediately(firing, now)
+    if in_trial():
+        return firing  # it will not have happened
     if immediate:
         _execute_touched(firing, now)
     else:

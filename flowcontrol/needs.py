@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from typing import Any
@@ -68,15 +68,20 @@ class Needs:
         return program
 
 
-def read_needs(claims: Sequence[Claim], now: datetime, queue: str | None = None) -> Needs:
-    """Programs, objects and trigger payloads for ``claims``."""
+def read_needs(
+    claims: Sequence[Claim],
+    now: datetime,
+    queue: str | None = None,
+    load: Callable[[Iterable[int]], dict[int, Loaded]] = programs.load,
+) -> Needs:
+    """Programs, as ``load`` gives them by version, objects and trigger payloads for ``claims``."""
     firing_ids = {claim.firing_id for claim in claims if claim.firing_id is not None}
     payloads: dict[int | None, Any] = {}
     if firing_ids:
         firings = Firing.objects.filter(pk__in=firing_ids).order_by()
         payloads.update(firings.values_list("pk", "payload"))
     return Needs(
-        programs=programs.load(claim.version_id for claim in claims),
+        programs=load(claim.version_id for claim in claims),
         objects=load_objects((claim.content_type_id, claim.object_id) for claim in claims),
         payloads=payloads,
         now=now,

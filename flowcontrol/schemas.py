@@ -14,7 +14,7 @@ import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeGuard
@@ -49,6 +49,7 @@ __all__ = [
     "is_computed",
     "mask_secrets",
     "place",
+    "replace_formatted",
     "subschemas",
     "with_defaults",
 ]
@@ -152,6 +153,17 @@ def mask_secrets(schema: Schema, config: Any) -> Any:
             if not is_computed(value):
                 config[name] = _masked(root, value, list(_children(root, [root], name)))
     return config
+
+
+def replace_formatted(
+    schema: Schema, config: Any, format_name: str, replace: Callable[[str], Any]
+) -> Any:
+    """A deep copy of a config in which each text of this format is what ``replace`` makes of it."""
+    config = copy.deepcopy(_plain_object(config))
+    if not isinstance(config, dict):
+        return config
+    root = _compiled(schema).schema
+    return _replaced(root, config, [root], format_name, replace)
 
 
 def check_schema(schema: object) -> None:
@@ -481,6 +493,30 @@ def _masked(root: Schema, value: Any, schemas: Sequence[Schema]) -> Any:
     if isinstance(value, list):
         return [
             _masked(root, each, list(_entries(root, applying, index)))
+            for index, each in enumerate(value)
+        ]
+    return value
+
+
+def _replaced(
+    root: Schema,
+    value: Any,
+    schemas: Sequence[Schema],
+    format_name: str,
+    replace: Callable[[str], Any],
+) -> Any:
+    applying = [each for schema in schemas for each in subschemas(root, schema)]
+    if isinstance(value, str):
+        is_meant = any(each.get("format") == format_name for each in applying)
+        return replace(value) if is_meant else value
+    if isinstance(value, dict):
+        return {
+            name: _replaced(root, each, list(_children(root, applying, name)), format_name, replace)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            _replaced(root, each, list(_entries(root, applying, index)), format_name, replace)
             for index, each in enumerate(value)
         ]
     return value

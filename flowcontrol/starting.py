@@ -239,7 +239,7 @@ def plan_flowrun(
         flow=flow,
         version=flow.live_version,
         key=key,
-        state=_start_state(flow, state),
+        state=start_state(flow, _live_document(flow), state),
         due=max(now, continue_after) if continue_after else now,
         started_by=user if user is not None and user.pk is not None else None,
         firing=firing,
@@ -414,12 +414,26 @@ def _flow(flow: Flow | str) -> Flow:
     return flow
 
 
+def _live_document(flow: Flow) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = flow.live_version.document if flow.live_version else {}
+    return document
+
+
 def _check_startable(flow: Flow, obj: models.Model | None, now: datetime) -> None:
     if not flow.is_active(now):
         raise StartRefused(_('"%(flow)s" is off.') % {"flow": flow})
     if flow.live_version is None:
         raise StartRefused(_('"%(flow)s" has not been published yet.') % {"flow": flow})
-    wanted = flow.live_version.document.get("content_type")
+    check_object(flow, flow.live_version.document, obj)
+
+
+def check_object(flow: Flow, document: Mapping[str, Any], obj: models.Model | None) -> None:
+    """Refuse an object that a run of ``document`` cannot be about.
+
+    Raises:
+        StartRefused: it is missing, or of another type.
+    """
+    wanted = document.get("content_type")
     if wanted is None:
         return
     if obj is None:
@@ -434,12 +448,19 @@ def _check_startable(flow: Flow, obj: models.Model | None, now: datetime) -> Non
         )
 
 
-def _start_state(flow: Flow, state: Mapping[str, Any] | None) -> dict[str, Any]:
+def start_state(
+    flow: Flow, document: Mapping[str, Any], state: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The state that a run of ``document`` starts with: what is given, and defaults.
+
+    Raises:
+        StartRefused: it is no JSON, or does not fit the state schema.
+    """
     try:
         values: Any = to_json(dict(state or {}), where=_("the start state"))
     except NotJSON as error:
         raise StartRefused(str(error)) from error
-    schema = flow.live_version.document.get("state_schema") if flow.live_version else None
+    schema = document.get("state_schema")
     if schema:
         values = with_defaults(schema, values)
         if problems := find_value_problems(schema, values):

@@ -34,6 +34,7 @@ class StartFlow(BaseAction):
     icon = "flow"
     effects: ClassVar[Effects] = "database"
     groupable = True
+    can_try = True
     config_schema = {
         "type": "object",
         "properties": {

@@ -111,7 +111,8 @@ class Log(BaseAction):
         message = run.render(config["message"])
         run.log(message)
         level = logging.getLevelNamesMapping()[config.get("level", "info").upper()]
-        logger.log(level, "%s of %s: %s", run, run.flow, message)
+        if not run.is_trial:
+            logger.log(level, "%s of %s: %s", run, run.flow, message)
         return FlowDirective.CONTINUE
 
     def sentence(self, config: Config) -> str:
