@@ -22,6 +22,7 @@ from flowcontrol.slices import (
     Yielded,
 )
 from flowcontrol.storable import check_size
+from flowcontrol.trials import in_trial
 from flowcontrol.writing import NewEvent, NewWait, WriteBack
 
 logger = logging.getLogger("flowcontrol")
@@ -170,7 +171,8 @@ def _failed_at(
         reason = clean(f"{_name(node)}: {message_of(error)}" if node else message_of(error))
         row = progress(piece, Status.FAILED, EventKind.FAILED, detail=detail, reason=reason)
         row.reason = reason
-        logger.warning("Run #%s failed. %s", claim.id, reason)
+        if not in_trial():
+            logger.warning("Run #%s failed. %s", claim.id, reason)
     row.attempts = attempt
     return row
 

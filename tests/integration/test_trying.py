@@ -475,11 +475,12 @@ def test_a_wait_that_nothing_ends_stops_the_trial_and_says_for_what() -> None:
 # --- mistakes and bounds --------------------------------------------------------------------------
 
 
-def test_an_error_is_shown_at_the_row_as_it_would_fail() -> None:
+def test_an_error_is_shown_at_the_row_as_it_would_fail(caplog: pytest.LogCaptureFixture) -> None:
     trial = tried(Log("before"), UpdateState(n="n|add:'x'"), Log("after"), state={"n": 1})
     assert (trial.outcome, trial.uid) == ("failed", "2")
     assert trial.steps[-1].error
     assert trial.detail["uid"] == "2"
+    assert caplog.records == []  # nobody has to be called for a run that is not there
     assert trial.state == {"n": 1}
 
 
