@@ -28,6 +28,7 @@ nox.options.sessions = ["lint", "types", "tests", "corners", "docs", "coverage"]
 
 ROOT = Path(__file__).resolve().parent
 PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = "celery,demo,postgres,webhooks"
 IN_CI = os.environ.get("CI") == "true"
 
 # Tests that start processes take turns on one of the two workers, the others fill the rest.
@@ -60,7 +61,13 @@ def environment(session: nox.Session, name: str, needs: Sequence[str], python: s
 
 
 def development(session: nox.Session) -> Path:
-    needs = ["-e", ".[celery,demo,postgres]", *group("test"), *group("lint"), *group("docs")]
+    needs = [
+        "-e",
+        ".[celery,demo,postgres,webhooks]",
+        *group("test"),
+        *group("lint"),
+        *group("docs"),
+    ]
     return environment(session, "development", needs)
 
 
@@ -174,11 +181,12 @@ def corners(session: nox.Session, corner: str) -> None:
     chosen = session.posargs or folders("unit", "integration")
     if corner == "newest":
         # Without Celery: it pins versions of its own, and only one module may need it.
-        needs = ["-e", ".[demo,postgres]", *group("test")]
+        needs = ["-e", ".[demo,postgres,webhooks]", *group("test")]
     else:
         extras = project["optional-dependencies"]
-        pinned = lowest([*project["dependencies"], *extras["postgres"], *extras["celery"]])
-        needs = ["-e", ".[celery,demo,postgres]", *group("test"), *pinned]
+        tested = [each for name in ("postgres", "celery", "webhooks") for each in extras[name]]
+        pinned = lowest([*project["dependencies"], *tested])
+        needs = ["-e", f".[{EXTRAS}]", *group("test"), *pinned]
     programs = environment(session, corner, needs, python)
     for database in ("sqlite", "postgres"):
         run(

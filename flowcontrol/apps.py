@@ -16,6 +16,7 @@ REGISTERING: Final = (
     "flowcontrol.actions.state",
     "flowcontrol.actions.waiting",
     "flowcontrol.actions.messaging",
+    "flowcontrol.actions.webhooks",
     "flowcontrol.actions.flows",
 )
 """Modules that are imported for what importing them does: each registers something."""

@@ -221,6 +221,8 @@ class BaseAction:
     """The Celery queue that its steps belong to; empty: the default one."""
     state_keys: ClassVar[tuple[str, ...]] = ()
     """Keys of the state that it sets by itself, so that the checker knows these names."""
+    extra_names: ClassVar[tuple[str, ...]] = ()
+    """Names that its templates can read beside the usual ones, so that the checker knows them."""
     retry: ClassVar[Mapping[str, Any] | None] = None
     """Default retry policy, see :mod:`flowcontrol.failures`."""
     computes_once: ClassVar[bool] = False

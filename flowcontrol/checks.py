@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from django.core import checks
@@ -34,6 +35,17 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
                 id="flowcontrol.E002",
             )
         )
+    for text in settings.WEBHOOK_NETWORKS:
+        try:
+            ip_network(text)
+        except (TypeError, ValueError) as error:
+            found.append(
+                Error(
+                    f"FLOWCONTROL_WEBHOOK_NETWORKS: {error}",
+                    hint='Write networks like "10.20.0.0/16".',
+                    id="flowcontrol.E006",
+                )
+            )
     return found
 
 

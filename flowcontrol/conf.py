@@ -34,10 +34,14 @@ DEFAULTS: Final[dict[str, Any]] = {
     "MAX_STATE_BYTES": 1_000_000,
     "MAX_START_DEPTH": 20,
     "MAX_STEP_SECONDS": 3600,
+    "SECRETS": {},
     "STEP_BUDGET": 10_000,
     "SWEEP_RUNS": 20_000,
     "SWEEP_SECONDS": 50,
     "TEMPLATE_FILTERS": (),
+    "WEBHOOK_HOSTS": None,
+    "WEBHOOK_MAX_BYTES": 500_000,
+    "WEBHOOK_NETWORKS": (),
     "WORKER_POLL_SECONDS": 1.0,
 }
 
@@ -59,10 +63,14 @@ class Settings:
     MAX_STATE_BYTES: int
     MAX_START_DEPTH: int
     MAX_STEP_SECONDS: float
+    SECRETS: Mapping[str, str] | Callable[[str], str | None] | str
     STEP_BUDGET: int
     SWEEP_RUNS: int
     SWEEP_SECONDS: float
     TEMPLATE_FILTERS: Sequence[str]
+    WEBHOOK_HOSTS: Sequence[str] | None
+    WEBHOOK_MAX_BYTES: int
+    WEBHOOK_NETWORKS: Sequence[str]
     WORKER_POLL_SECONDS: float
 
     def __getattr__(self, name: str) -> Any:

@@ -135,6 +135,28 @@ class DeleteRefused(FlowcontrolError):
     """A flow that still has a history cannot be deleted without purging it."""
 
 
+class MailRefused(FlowcontrolError):
+    """A mail server will never take this mail: an address that is none there, say."""
+
+
+class WebhookFailed(FlowcontrolError):
+    """A call to the outside did not do what the row needs; ``status`` is the answer's, if any."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class WebhookUnavailable(WebhookFailed):
+    """Nobody answered, or the answer was "later": after ``retry_after`` at the earliest."""
+
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message, status)
+        self.retry_after = retry_after
+
+
 class RetryLater(FlowcontrolError):
     """Raised by an action: try this step again after ``after``, whatever its retry policy says."""
 

@@ -78,7 +78,12 @@ def wait_before_retry(
     except OverflowError:
         seconds = longest
     jitter = policy.get("jitter", 0.1)
-    return timedelta(seconds=seconds * (1 + random.uniform(-jitter, jitter)))
+    wait = timedelta(seconds=seconds * (1 + random.uniform(-jitter, jitter)))
+    # Whoever was called may have said when to come back.
+    asked = getattr(error, "retry_after", None)
+    if isinstance(asked, timedelta):
+        return min(max(wait, asked), timedelta(seconds=LONGEST_WAIT))
+    return wait
 
 
 def names_of(error: BaseException) -> set[str]:

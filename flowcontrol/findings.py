@@ -344,9 +344,14 @@ def _name_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
     reads = [(None, "condition", _names_in(document["condition"].strip()))]
     reads += [(item, *read) for item in rows for read in reads_names(item).items()]
     for item, field, names in reads:
-        for name in sorted({name.split(".")[0] for name in names} - known):
+        for name in sorted({name.split(".")[0] for name in names} - known - _extra_names(item)):
             message = _("Nothing in this flow sets “%(name)s”.") % {"name": name}
             yield _warning("unset-name", item, message, field)
+
+
+def _extra_names(item: JSONObject | None) -> set[str]:
+    action_type = registry.actions.find(item["action"]) if item else None
+    return set(action_type.extra_names) if action_type else set()
 
 
 # --- flows that start flows -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import smtplib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.actions.wording import shown
 from flowcontrol.base import BaseAction, Directive, Effects, FlowDirective, RunHandle
+from flowcontrol.exceptions import MailRefused
 from flowcontrol.registry import register_action
 
 Config = Mapping[str, Any]
@@ -31,10 +33,20 @@ class SendEmail(BaseAction):
     group = _("Messages")
     icon = "mail"
     effects: ClassVar[Effects] = "external"
+    retry: ClassVar[Mapping[str, Any]] = {
+        "attempts": 5,
+        "wait": 60,
+        "factor": 3,
+        "max_wait": 3600,
+        # Of connections, time-outs and servers that are busy; a refusal for good is none of it.
+        "errors": ["OSError"],
+    }
     config_schema = {
         "type": "object",
         "properties": {
             "to": {**_ADDRESSES, "minItems": 1},
+            "cc": _ADDRESSES,
+            "bcc": _ADDRESSES,
             "subject": {"type": "string", "format": "template", "minLength": 1, "maxLength": 200},
             "text": {"type": "string", "format": "template", "minLength": 1},
             "html": {"type": "string", "format": "template"},
@@ -46,6 +58,8 @@ class SendEmail(BaseAction):
     }
     labels: ClassVar[Mapping[str, Any]] = {
         "to": _("To"),
+        "cc": _("Copy to"),
+        "bcc": _("Hidden copy to"),
         "subject": _("Subject"),
         "text": _("Text"),
         "html": _("HTML"),
@@ -53,6 +67,7 @@ class SendEmail(BaseAction):
         "reply_to": _("Replies to"),
     }
     help_texts: ClassVar[Mapping[str, Any]] = {
+        "bcc": _("The other recipients do not see these."),
         "text": _("Values go between double braces: {{ object }}."),
         "html": _("Optional. Values are escaped."),
         "from": _("Empty: the default sender of this site."),
@@ -65,13 +80,20 @@ class SendEmail(BaseAction):
             body=run.render(config["text"]),
             from_email=config.get("from"),
             to=config["to"],
+            cc=config.get("cc"),
+            bcc=config.get("bcc"),
             reply_to=config.get("reply_to"),
             # Lets the receiving side recognise a mail that a crash made us send again.
             headers={"X-Flowcontrol-Step": run.step_key},
         )
         if config.get("html"):
             message.attach_alternative(run.render(config["html"], html=True), "text/html")
-        message.send()
+        try:
+            message.send()
+        except smtplib.SMTPException as error:
+            if _is_final(error):
+                raise MailRefused(f"The mail server refuses this mail: {error}") from error
+            raise
         return FlowDirective.CONTINUE
 
     def sentence(self, config: Config) -> str:
@@ -79,6 +101,15 @@ class SendEmail(BaseAction):
             "subject": config.get("subject", "…"),
             "to": shown(config.get("to", "…")),
         }
+
+
+def _is_final(error: smtplib.SMTPException) -> bool:
+    """Whether a mail server would say the same again: it answers 5xx, or lacks what is needed."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= 500 for code, _why in error.recipients.values())
+    if isinstance(error, smtplib.SMTPResponseException):
+        return error.smtp_code >= 500
+    return isinstance(error, smtplib.SMTPNotSupportedError)
 
 
 @register_action

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from flowcontrol.findings import Finding
 
 ICONS: Final = frozenset(
-    {"branch", "clock", "exit", "flow", "folder", "loop", "mail", "note", "state", "stop", "up"}
+    {"branch", "clock", "exit", "flow", "folder", "globe", "loop", "mail", "note", "object"}
+    | {"person", "state", "stop", "up"}
 )
 """The drawings that ``icons.html`` has; other actions get a neutral one."""
 

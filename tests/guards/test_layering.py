@@ -34,17 +34,8 @@ LAYERS: dict[str, set[str]] = {
     "storage": {"models", "migrations"},
     "definitions": {
         *("base", "compiling", "conf", "documents", "durations", "expressions", "failures"),
-        *(
-            "filters",
-            "formats",
-            "history",
-            "problems",
-            "registry",
-            "schemas",
-            "signals",
-            "storable",
-            "trials",
-        ),
+        *("filters", "formats", "history", "named_secrets", "outbound", "problems", "registry"),
+        *("schemas", "signals", "storable", "trials"),
         *("actions", "actions.control", "actions.messaging", "actions.state", "actions.waiting"),
     },
     "pure core": {"cursor", "directives", "interpreter", "program"},
@@ -171,6 +162,14 @@ def test_no_import_hides_in_a_function(module: str) -> None:
 def test_only_tasks_knows_celery(module: str) -> None:
     found = [found for found in imports(module) if found.name.split(".")[0] in {"celery", "kombu"}]
     assert module == "tasks" or [str(each) for each in found] == []
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_outbound_knows_the_http_client(module: str) -> None:
+    found = [
+        found for found in imports(module) if found.name.split(".")[0] in {"httpx", "httpcore"}
+    ]
+    assert module == "outbound" or [str(each) for each in found] == []
 
 
 @pytest.mark.parametrize(

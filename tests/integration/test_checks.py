@@ -43,6 +43,13 @@ def test_a_clock_that_is_none(clock: Any):
     assert (message.id, message.is_serious()) == ("flowcontrol.E001", True)
 
 
+def test_a_network_that_is_none():
+    with override_settings(FLOWCONTROL_WEBHOOK_NETWORKS=["10.0.0.0/8", "10.0.0.1/8", 5]):
+        assert ids(check_settings()) == ["flowcontrol.E006"]
+    with override_settings(FLOWCONTROL_WEBHOOK_NETWORKS=["10.0.0.0/8", "fd00::/8"]):
+        assert ids(check_settings()) == []
+
+
 def test_a_clock_may_be_a_callable_itself():
     with override_settings(FLOWCONTROL_CLOCK=lambda: datetime(2013, 2, 8, tzinfo=UTC)):
         assert ids(check_settings()) == []

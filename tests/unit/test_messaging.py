@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import smtplib
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from django.core import mail
 
 from flowcontrol.compiling import problems_of
 from flowcontrol.documents import make_document
-from flowcontrol.exceptions import ConfigError, ExpressionError
+from flowcontrol.exceptions import ConfigError, ExpressionError, MailRefused
+from flowcontrol.failures import wait_before_retry
 from flowcontrol.registry import actions
 from flowcontrol.testing import Log, rehearse, row
 from tests.testapp.models import Station
@@ -63,7 +65,7 @@ def test_a_value_cannot_add_a_header():
     assert message.recipients() == ["crew@example.com"]
 
 
-@pytest.mark.parametrize("field", ["to", "from", "reply_to"])
+@pytest.mark.parametrize("field", ["to", "cc", "bcc", "from", "reply_to"])
 @pytest.mark.parametrize(
     "address",
     ["crew@example.com\nBcc: x@example.com", "a@example.com, b@example.com", "crew@", "nobody", ""],
@@ -79,6 +81,21 @@ def test_one_mail_goes_to_all_recipients():
     assert sent(to=addresses).to == addresses
     mail.outbox = []
     assert sent(to={"$expr": "both"}, state={"both": addresses}).to == addresses
+
+
+def test_copies_go_to_everybody_and_hidden_ones_are_in_no_header():
+    message = sent(
+        to=["crew@example.com"],
+        cc=["gate@example.com", "desk@example.com"],
+        bcc={"$expr": "boss"},
+        state={"boss": "boss@example.com"},
+    )
+    assert message.recipients() == [
+        *("crew@example.com", "gate@example.com", "desk@example.com", "boss@example.com"),
+    ]
+    text = message.message().as_string()
+    assert "Cc: gate@example.com, desk@example.com" in text
+    assert "boss@example.com" not in text
 
 
 def test_a_single_computed_address_is_a_list_of_one():
@@ -130,13 +147,40 @@ def test_a_text_that_cannot_be_rendered_sends_nothing():
         ({"text": "{% if %}"}, "text: "),
         ({"text": {"$expr": "n"}}, "text: "),
         ({"from": "nobody"}, "from: "),
-        ({"cc": ["a@example.com"]}, "cc: is not known here"),
+        ({"cc": ["a@"]}, "cc → entry 1: 'a@' is not an email address"),
+        ({"copy": ["a@example.com"]}, "copy: is not known here"),
     ],
 )
 def test_what_cannot_work_is_told_when_publishing(config: dict[str, Any], message: str):
     complete = {"to": ["crew@example.com"], "subject": "s", "text": "t", **config}
     [(_uid, told)] = problems_of(make_document(row("send_email", **complete)))
     assert message in told
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (smtplib.SMTPDataError(550, b"no"), True),
+        (smtplib.SMTPDataError(451, b"later"), False),
+        (smtplib.SMTPAuthenticationError(535, b"who?"), True),
+        (smtplib.SMTPRecipientsRefused({"a@b.example": (550, b"none here")}), True),
+        (smtplib.SMTPRecipientsRefused({"a@b.example": (450, b"greylisted")}), False),
+        (smtplib.SMTPServerDisconnected("gone"), False),
+        (ConnectionRefusedError("nobody there"), False),
+        (TimeoutError("too slow"), False),
+    ],
+)
+def test_a_mail_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
+    error: Exception, is_final: bool, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", refuse)
+    with pytest.raises(MailRefused if is_final else type(error)) as raised:
+        sent()
+    wait = wait_before_retry(raised.value, actions["send_email"].retry, 1)
+    assert (wait is None) == is_final
 
 
 # --- Log ----------------------------------------------------------------------------------------
