@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowcontrol.models.engine import EngineState
 from flowcontrol.models.flows import Flow, FlowAction, FlowVersion, WhenFull, new_uid
+from flowcontrol.models.flowtests import FlowTest
 from flowcontrol.models.lifecycle import (
     ALLOWED_FROM,
     CLAIMABLE,
@@ -34,6 +35,7 @@ __all__ = [
     "Flow",
     "FlowAction",
     "FlowRun",
+    "FlowTest",
     "FlowVersion",
     "HumanTask",
     "Outcome",
