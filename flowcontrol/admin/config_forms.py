@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -53,6 +53,8 @@ from flowcontrol.schemas import (
 )
 
 if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
     from flowcontrol.admin.config_properties import Labels
 
 FIXED: Final = "fixed"
@@ -69,6 +71,7 @@ def config_form_class(
     help_texts: Labels | None = None,
     choices: Mapping[str, LoadChoices] | None = None,
     name: str = "Config",
+    base: type[ConfigForm] | None = None,
 ) -> type[ConfigForm]:
     """The form for configs of ``schema``.
 
@@ -80,6 +83,7 @@ def config_form_class(
         help_texts: explanations by name; without one the schema's ``description``.
         choices: see :class:`ConfigForm`.
         name: of the class.
+        base: a subclass of :class:`ConfigForm` to build on.
 
     Raises:
         ValueError: the schema is not one.
@@ -87,7 +91,7 @@ def config_form_class(
     check_schema(schema)
     return type(
         f"{name}Form",
-        (ConfigForm,),
+        (base or ConfigForm,),
         {
             "schema": schema,
             "labels": dict(labels or {}),
@@ -116,6 +120,9 @@ class ConfigForm(forms.Form):
     labels: Labels = {}
     help_texts: Labels = {}
     choices: Mapping[str, LoadChoices] = {}
+    may_compute: ClassVar[bool] = True
+    """Whether a value may be computed when an action is about to run; else all are final."""
+    other_label: ClassVar[_StrOrPromise] = gettext_lazy("Other settings")
 
     template_name = "flowcontrol/admin/widgets/config_form.html"
     # What is hidden, or computed, cannot be filled in; the schema says what is required.
@@ -150,6 +157,7 @@ class ConfigForm(forms.Form):
             choices={**self.choices, **(choices or {})},
         )
         for property_ in self.properties:
+            property_.is_switchable &= self.may_compute
             self._add_fields(property_)
         self.undrawn = undrawn(self.schema, self.initial_config, self.properties)
         if self.undrawn is not EMPTY:
@@ -214,7 +222,7 @@ class ConfigForm(forms.Form):
 
     def _other_field(self) -> JSONField:
         field = JSONField({})
-        field.label = _("Other settings")
+        field.label = self.other_label
         field.help_text = JSONField.hint
         if self.undrawn:
             masked = mask_secrets(self.schema, self.undrawn)
@@ -236,11 +244,15 @@ class ConfigForm(forms.Form):
         self._config = _in_order_of(self.initial_config, values)
         self.add_problems(
             problem
-            for problem in find_problems(self.schema, self._config)
+            for problem in self._problems()
             # Of what could not be read it is known already.
             if not any(problem.path[: len(path)] == path for path in self._unread)
         )
         return self.cleaned_data
+
+    def _problems(self) -> list[Problem]:
+        find = find_problems if self.may_compute else find_value_problems
+        return find(self.schema, self._config)
 
     def _value(self, property_: Property) -> Any:
         """The value of a property, or ``EMPTY`` if it is to be left out of the config."""

@@ -1,8 +1,7 @@
-"""The forms of a flow as a whole: a new one, its settings, a copy, a start by hand, its end."""
+"""The forms of a flow as a whole: a new one, its settings, a copy, its end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,18 +13,13 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol.admin.config_widgets import CodeInput, LineInput, ShortInput
 from flowcontrol.admin.json_fields import JSONObjectField
-from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.exceptions import ExpressionSyntaxError
 from flowcontrol.expressions import compile_expression
 from flowcontrol.models import Flow
-from flowcontrol.schemas import check_schema, with_defaults
+from flowcontrol.schemas import check_schema
 
 if TYPE_CHECKING:
-    from django.db.models import Model
-
-    from flowcontrol.admin.masks import Masks
-
     _FlowModelForm = forms.ModelForm[Flow]
     _ContentTypeField = forms.ModelChoiceField[ContentType]
 else:
@@ -229,66 +223,6 @@ class CopyForm(forms.Form):
         if slug and Flow.objects.filter(slug=slug).exists():
             raise ValidationError(_("There is a flow with this short name already."))
         return slug
-
-
-class StartForm(forms.Form):
-    """A start by hand: which object, with which state, when.
-
-    Args:
-        model: what the live version is about, or ``None``.
-        schema: its state schema, or ``None``.
-        masks: hides the defaults that are secret.
-    """
-
-    def __init__(
-        self,
-        data: Mapping[str, Any] | None,
-        *,
-        model: type[Model] | None,
-        schema: Mapping[str, Any] | None,
-        masks: Masks,
-    ) -> None:
-        super().__init__(data)
-        self.model = model
-        if model is not None:
-            self.fields["key"] = forms.CharField(
-                label=_("Key of the %(model)s") % {"model": model._meta.verbose_name},
-                max_length=255,
-                widget=ShortInput(**{"class": "fc-short vForeignKeyRawIdAdminField"}),
-                help_text=_("Its primary key, as it stands in the address of its page."),
-            )
-        defaults = with_defaults(schema, {}) if schema else {}
-        shown = masks.state(defaults)
-        state = JSONObjectField(
-            label=_("Start state"),
-            schema=schema,
-            initial=shown or None,
-            help_text=_("A JSON object; the run and its rows can read and change its values."),
-        )
-        state.keep_secrets(defaults, shown)
-        self.fields["state"] = state
-        self.fields["not_before"] = forms.DateTimeField(
-            label=_("Not before"),
-            required=False,
-            widget=MomentInput(),
-            help_text=_("Empty: at once."),
-        )
-
-    def clean_key(self) -> str:
-        """Looks the object up as well; it is in ``cleaned_data`` as ``object`` then."""
-        key: str = self.cleaned_data["key"]
-        assert self.model is not None
-        try:
-            found = self.model._base_manager.filter(pk=key).first()
-        except (ValueError, ValidationError):
-            found = None
-        if found is None:
-            raise ValidationError(
-                _("There is no %(model)s with this key."),
-                params={"model": self.model._meta.verbose_name},
-            )
-        self.cleaned_data["object"] = found
-        return key
 
 
 class PurgeForm(forms.Form):

@@ -25,6 +25,7 @@ from flowcontrol.registry import triggers
 from flowcontrol.schemas import find_problems
 
 if TYPE_CHECKING:
+    from flowcontrol.admin.config_fields import LoadChoices
     from flowcontrol.admin.rows import RowList
     from flowcontrol.base import BaseAction
     from flowcontrol.documents import JSONObject
@@ -169,12 +170,7 @@ class RowEditor:
             data,
             initial_config=config,
             prefix=PREFIX,
-            choices={
-                "flow": _flows,
-                "trigger": _triggers,
-                "model-reference": _models,
-                "action-target": lambda: _rows(rows),
-            },
+            choices={**CHOICES, "action-target": lambda: _rows(rows)},
         )
         if data is None and item is not None:
             # What is wrong with a stored config is shown at its fields, not only in the list.
@@ -209,3 +205,11 @@ def _models() -> Iterable[tuple[str, str]]:
 
 def _rows(rows: RowList) -> Iterable[tuple[str, str]]:
     return [(uid, f"{row.place} {row.title}") for uid, row in rows.by_uid.items()]
+
+
+CHOICES: Final[Mapping[str, LoadChoices]] = {
+    "flow": _flows,
+    "trigger": _triggers,
+    "model-reference": _models,
+}
+"""What the formats of a schema offer to choose from, on any page."""

@@ -8,11 +8,10 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
-from flowcontrol.admin.flow_forms import StartForm
 from flowcontrol.admin.flow_pages import FlowVisit, run_url
-from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.pages import Page
 from flowcontrol.admin.rights import may_see
+from flowcontrol.admin.start_forms import StartForm, find_object
 from flowcontrol.conf import settings
 from flowcontrol.drafting import content_type_named
 from flowcontrol.exceptions import DraftRefused, StartRefused
@@ -29,20 +28,19 @@ def start(visit: FlowVisit) -> HttpResponse:
         visit.tell_error(_("There is nothing to start yet: publish the flow first."))
         return visit.redirect("actions")
     model, model_error = _model(live.document.get("content_type"))
-    schema = live.document.get("state_schema")
     form = StartForm(
         visit.request.POST if visit.is_post else None,
         model=model,
-        schema=schema,
-        masks=Masks(schema, reveal_secrets=visit.rights.reveal_secrets),
+        schema=live.document.get("state_schema"),
+        initial={"key": visit.request.GET.get("key", "")},
     )
     refused = None
     if visit.is_post and form.is_valid():
         try:
             run = create_flowrun(
                 flow,
-                form.cleaned_data.get("object"),
-                state=form.cleaned_data["state"],
+                form.object,
+                state=form.state,
                 continue_after=form.cleaned_data["not_before"],
                 user=visit.user,
             )
@@ -61,6 +59,7 @@ def start(visit: FlowVisit) -> HttpResponse:
         live=live,
         model_error=model_error,
         lookup_url=_lookup_url(visit, model) if model is not None else "",
+        chosen=_chosen(visit, form),
         is_off=not flow.is_active(settings.CLOCK()),
         refused_url=run_url(visit.site, refused.pk) if refused is not None else "",
     )
@@ -73,6 +72,15 @@ def _model(name: str | None) -> tuple[type[Model] | None, str]:
     except DraftRefused as error:
         return None, str(error)
     return (content_type.model_class() if content_type is not None else None), ""
+
+
+def _chosen(visit: FlowVisit, form: StartForm) -> str:
+    """What the object is called whose key stands in the form, for those who may see it."""
+    key = str(form["key"].value() or "") if form.model is not None else ""
+    if not key or form.model is None or not may_see(visit.request, form.model):
+        return ""
+    found = find_object(form.model, key)
+    return str(found) if found is not None else ""
 
 
 def _lookup_url(visit: FlowVisit, model: type[Model]) -> str:

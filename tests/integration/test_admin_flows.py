@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
@@ -400,24 +401,72 @@ def test_an_object_that_is_not_there_is_told_at_its_field(client, key):
     assert not FlowRun.objects.exists()
 
 
-def test_the_start_state_is_proposed_from_the_schema_and_checked(client):
-    schema = {
-        "type": "object",
-        "properties": {
-            "n": {"type": "integer", "default": 3},
-            "token": {"type": "string", "format": "secret", "default": "s3cret"},
-        },
-    }
-    flow = make_flow(Log("x"), state_schema=schema)
+STATE = {
+    "type": "object",
+    "properties": {
+        "n": {"type": "integer", "default": 3, "description": "How often."},
+        "letter": {"type": "string", "enum": ["short", "long"]},
+        "token": {"type": "string", "format": "secret", "default": "s3cret"},
+    },
+    "required": ["letter"],
+}
+
+
+def test_each_value_of_the_state_schema_has_a_field(client):
+    flow = make_flow(Log("x"), state_schema=STATE)
     page = text(client_of(*VIEW, "start_flow", name="starter"), url("flow_start", flow.pk))
-    assert "&quot;n&quot;: 3" in page
+    assert 'name="state-n" value="3"' in page
+    assert "How often." in page
     assert "s3cret" not in page
-    answer = client.post(url("flow_start", flow.pk), {"state": '{"n": "many"}'})
-    assert "n: " in str(answer.context["form"].errors["state"])
+    assert "state-n__mode" not in page  # nothing of a start state is computed later
     starter = client_of(*VIEW, "start_flow", name="other")
-    masked = {"state": '{"n": 4, "token": "••••••"}'}
-    assert starter.post(url("flow_start", flow.pk), masked).status_code == 302
-    assert FlowRun.objects.get().state == {"n": 4, "token": "s3cret"}
+    data = {"state-n": "4", "state-letter": "long", "state-token": ""}
+    assert starter.post(url("flow_start", flow.pk), data).status_code == 302
+    assert FlowRun.objects.get().state == {"n": 4, "letter": "long", "token": "s3cret"}
+
+
+def test_mistakes_in_the_start_state_are_told_at_their_fields(client):
+    flow = make_flow(Log("x"), state_schema=STATE)
+    answer = client.post(url("flow_start", flow.pk), {"state-n": "many", "not_before": "never"})
+    form = answer.context["form"]
+    assert "many" in answer.content.decode()
+    assert set(form.values.errors) == {"n", "letter"}
+    assert set(form.errors) == {"not_before"}
+    assert not FlowRun.objects.exists()
+
+
+def test_a_computed_value_slipped_into_a_start_stays_what_it_is(client):
+    flow = make_flow(Log("x"), state_schema=STATE)
+    data = {"state-n__mode": "computed", "state-n__expr": "1 + 1", "state-n": "5"}
+    client.post(url("flow_start", flow.pk), {**data, "state-letter": "short"})
+    assert FlowRun.objects.get().state["n"] == 5
+
+
+def test_a_start_may_come_with_its_object(client):
+    flow = make_flow(Log("x"), content_type="testapp.parcel")
+    box = parcel()
+    page = text(client, f"{url('flow_start', flow.pk)}?key={box.pk}")
+    assert f'value="{box.pk}"' in page
+    assert "A box" in page
+    # By its key only for those who may not see it.
+    starter = client_of(*VIEW, "start_flow", name="starter")
+    assert "A box" not in text(starter, f"{url('flow_start', flow.pk)}?key={box.pk}")
+    assert client.get(f"{url('flow_start', flow.pk)}?key=nothing").status_code == 200
+
+
+def test_who_is_in_none_of_the_groups_cannot_start_by_hand():
+    flow = make_flow(Log("x"))
+    flow.starters.add(Group.objects.create(name="Desk"))
+    outside = client_of(*VIEW, "start_flow", name="outside")
+    assert "Start a run…" not in text(outside, url("flow_actions", flow.pk))
+    assert outside.get(url("flow_start", flow.pk)).status_code == 403
+    assert outside.post(url("flow_start", flow.pk), {}).status_code == 403
+    assert not FlowRun.objects.exists()
+    inside = person(*VIEW, "start_flow", name="inside")
+    inside.groups.set(Group.objects.all())
+    client = Client()
+    client.force_login(inside)
+    assert client.post(url("flow_start", flow.pk), {}).status_code == 302
 
 
 def test_a_start_that_is_refused_says_why(client):
