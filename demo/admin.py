@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from demo.models import Airline, Airport, Flight, FlightStatus, Notice, Rebooking, Voucher
+from flowcontrol.admin import FlowcontrolModelAdminMixin
 
 
 class Record(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -67,7 +68,7 @@ class DayFilter(admin.SimpleListFilter):
 
 
 @admin.register(Flight)
-class FlightAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class FlightAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("flight", "route", "departure", "state", "minutes", "passengers")
     list_filter = (
         DayFilter,

@@ -365,7 +365,8 @@ def explain(run: FlowRun, now: datetime | None = None) -> str:
 
 
 def _explain_waits(run: FlowRun) -> str:
-    wait = run.waits.first()
+    # Not first(): a list of runs has read the waits of all its runs at once.
+    wait = min(run.waits.all(), key=lambda each: each.pk, default=None)
     until = _told(run.due) if run.due else ""
     if wait is None or wait.kind == WaitKind.TIME:
         return _("It waits until %(until)s.") % {"until": until} if until else _("It waits.")

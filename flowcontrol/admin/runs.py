@@ -38,6 +38,7 @@ from flowcontrol.admin.pages import SCRIPT, STYLES, Crumb, Page, PagesAdmin, Vis
 from flowcontrol.admin.rights import may_see, rights_of
 from flowcontrol.admin.rows import RowList, pretty, rows_of
 from flowcontrol.admin.run_history import count_rows, history_of
+from flowcontrol.admin.selections import SelectionMixin
 from flowcontrol.admin.trigger_forms import name_in_words
 from flowcontrol.cursor import Cursor
 from flowcontrol.documents import read_document
@@ -288,7 +289,7 @@ class RunList(ChangeList):
 
 
 @admin.register(FlowRun)
-class FlowRunAdmin(PagesAdmin[FlowRun]):
+class FlowRunAdmin(SelectionMixin, PagesAdmin[FlowRun]):
     """Runs are made by the engine: nobody adds, edits or deletes one here."""
 
     pages = (

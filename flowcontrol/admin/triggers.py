@@ -22,6 +22,7 @@ from flowcontrol.admin.pages import STYLES
 from flowcontrol.admin.rights import may_see
 from flowcontrol.admin.rows import pretty
 from flowcontrol.admin.runs import ObjectLink, object_link
+from flowcontrol.admin.selections import SelectionMixin
 from flowcontrol.admin.trigger_forms import TriggerForm, name_in_words, trigger_choices
 from flowcontrol.conf import settings
 from flowcontrol.models import Firing, FlowRun, Trigger
@@ -88,7 +89,7 @@ class TriggerNameFilter(admin.SimpleListFilter):
 
 
 @admin.register(Trigger)
-class TriggerAdmin(_TriggerModelAdmin):
+class TriggerAdmin(SelectionMixin, _TriggerModelAdmin):
     form = TriggerForm
     formfield_overrides = MOMENT_FIELDS
     list_display = ("trigger", "flow", "mode", "condition", "is_on")

@@ -256,6 +256,23 @@ def test_many_runs_at_once_are_operated_only_by_those_who_may(site: Site) -> Non
     assert site.run.outcome == "canceled"
 
 
+@pytest.mark.parametrize("key", ["x", "9" * 40, "1 OR 1=1", "", "1.5"])
+@pytest.mark.parametrize(
+    ("page", "action"),
+    [("flowrun_changelist", "cancel"), ("trigger_changelist", "delete_selected")],
+)
+def test_a_selection_that_cannot_be_read_is_a_message(
+    page: str, action: str, key: str, site: Site
+) -> None:
+    client = client_of(is_superuser=True)
+    before = everything()
+    data = {"action": action, "_selected_action": [key, site.run.pk], "confirmed": "1"}
+    answer = client.post(url(page), data)
+    assert answer.status_code == 302
+    assert "The selection cannot be read" in str(*answer.wsgi_request._messages)
+    assert everything() == before
+
+
 WORKING = {  # the buttons and links that change something, and the right each needs
     "Publish…": "publish_flow",
     "Start a run…": "start_flow",
