@@ -67,16 +67,14 @@ def startable_flows(request: HttpRequest, model: type[Model]) -> QuerySet[Flow]:
 class StartFlowsMixin(_ModelAdmin):
     """Adds the action "Start a flow…" to the list of a model."""
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
-        if (
-            self.actions is not None
-            and IS_POPUP_VAR not in request.GET
-            and self.has_start_flow_permission(request)
-        ):
-            label = gettext_lazy("Start a flow…")
-            actions["start_flow"] = (start_selected, "start_flow", label)
-        return actions
+    def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        if self.actions is not None:
+            self.actions = [*self.actions, "start_flow"]
+
+    @admin.action(permissions=["start_flow"], description=gettext_lazy("Start a flow…"))
+    def start_flow(self, request: HttpRequest, objects: QuerySet[Any]) -> HttpResponse | None:
+        return start_selected(self, request, objects)
 
     def has_start_flow_permission(self, request: HttpRequest) -> bool:
         """Whether the action is offered; which flows may be started is asked when it is chosen."""

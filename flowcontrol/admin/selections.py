@@ -21,10 +21,12 @@ else:
 class SelectionMixin(_ModelAdmin):
     """Reads the keys of a selection before Django puts them into a query."""
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if all(can_be_key(self.model, key) for key in keys):
-            return super().response_action(request, queryset)
+            return super().response_action(request, queryset, *args, **kwargs)
         told = _("The selection cannot be read, so nothing was done. Tick the rows again.")
         self.message_user(request, told, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())

@@ -31,17 +31,17 @@ STATE = {
 }
 
 
-class ParcelAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):
+class ParcelAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 3
     list_max_show_all = 3
     list_filter = ("is_loaded",)
 
 
-class StationAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):
+class StationAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     pass
 
 
-class TicketAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):
+class TicketAdmin(FlowcontrolModelAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     actions = None
 
 
