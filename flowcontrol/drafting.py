@@ -1,97 +1,81 @@
-"""Editing a draft: every change of the tree goes through here.
-
-A materialised-path tree guards nothing by itself: concurrent moves corrupt it, and a row can be
-put under another flow's root. So each edit takes the lock on its ``Flow`` row first, checks that
-the page it comes from is not stale, and refuses what would break the tree.
+"""Editing a draft: flows, and one row at a time.
 
 Each verb takes the ``revision`` that the caller has seen (``None``: whatever it is, for code) and
-returns the row it made or changed; ``flow.draft_revision`` is the new revision afterwards.
+the ``user`` who asks, for the record. It returns the row that it made or changed;
+``flow.draft_revision`` is the new revision afterwards. :mod:`flowcontrol.shaping` has the verbs for
+several rows, :mod:`flowcontrol.clipboard` copies and pastes, :mod:`flowcontrol.undoing` takes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
 
-from django.contrib.auth import get_user_model
-from django.contrib.contenttypes.models import ContentType
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flowcontrol.compiling import current_config
-from flowcontrol.documents import FORMAT, JSONObject, plain_json, read_document
-from flowcontrol.exceptions import AuthorError, DraftRefused, StaleDraft
-from flowcontrol.models import Flow, FlowAction, FlowTest, new_uid
+from flowcontrol.documents import ROW_DEFAULTS, JSONObject, plain_json, read_document
+from flowcontrol.drafts import (
+    ATTEMPTS,
+    MAX_DEPTH,
+    Draft,
+    content_type_named,
+    draft_document,
+    draft_documents,
+    editing,
+    frozen,
+    root_of,
+    write_first_rows,
+    write_settings,
+)
+from flowcontrol.exceptions import DraftRefused
+from flowcontrol.models import Flow, FlowAction, new_uid
 from flowcontrol.registry import actions
+from flowcontrol.sentences import title_of
+from flowcontrol.trees import TOP, RowTree
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrOrPromise
+__all__ = [
+    "ATTEMPTS",
+    "MAX_DEPTH",
+    "Draft",
+    "Position",
+    "Step",
+    "add_action",
+    "content_type_named",
+    "create_flow",
+    "delete_action",
+    "draft_document",
+    "draft_documents",
+    "duplicate_action",
+    "duplicate_flow",
+    "edit_action",
+    "editing",
+    "free_slug",
+    "frozen",
+    "move_action",
+    "place_for",
+    "replace_draft",
+    "root_of",
+    "set_enabled",
+    "step_action",
+    "with_new_uids",
+]
 
 Position = Literal["first", "last", "before", "after"]
 """Where a row goes: into the block of its target, or beside it."""
 
-MAX_DEPTH: Final = 60
-"""Levels of blocks. A path of 255 characters holds 63, less the root's and some to spare."""
-
-ATTEMPTS: Final = 30
-"""How often to try again when others make flows at the same moment; one of them always gets in."""
-
-_ROW_FIELDS: Final = ("action", "config", "schema_version", "label", "note", "result_key")
-_EDITABLE: Final = frozenset(
-    {"config", "label", "note", "is_enabled", "retry", "on_error", "result_key"}
-)
-
-
-@dataclass(slots=True)
-class Draft:
-    """A draft under its lock."""
-
-    flow: Flow
-    root: FlowAction
-
-    def row(self, uid: str) -> FlowAction:
-        """The row of this id.
-
-        Raises:
-            DraftRefused: this flow's draft has no such row.
-        """
-        found: FlowAction | None
-        found = FlowAction.objects.filter(flow=self.flow, uid=uid, depth__gt=1).first()
-        if found is None:
-            raise DraftRefused(
-                _('The draft of "%(flow)s" has no row %(uid)r (any more).')
-                % {"flow": self.flow, "uid": uid}
-            )
-        return found
-
-
-@contextmanager
-def editing(flow: Flow, revision: int | None = None) -> Iterator[Draft]:
-    """Lock the draft of ``flow``, and count a new revision when the block ends well.
-
-    Raises:
-        StaleDraft: ``revision`` is not the draft's any more; nothing is written.
-    """
-    with transaction.atomic():
-        # Two edits at once would each compute paths from the same tree and overwrite each other.
-        locked = Flow.objects.locked(flow.pk)
-        if revision is not None and revision != locked.draft_revision:
-            raise StaleDraft(
-                _(
-                    'The draft of "%(flow)s" was changed by somebody else since you opened it. '
-                    "Nothing was saved; reload the page to see the change."
-                )
-                % {"flow": locked}
-            )
-        yield Draft(locked, root_of(locked))
-        new_revision = locked.draft_revision + 1
-        Flow.objects.filter(pk=flow.pk).update(draft_revision=new_revision)
-    flow.draft_revision = new_revision
+_EDITABLE: Final[Mapping[str, str]] = {
+    "config": "config",
+    "label": "label",
+    "note": "note",
+    "is_enabled": "enabled",
+    "retry": "retry",
+    "on_error": "on_error",
+    "result_key": "result_key",
+}
+"""What may be changed of a row, and what a document calls it."""
 
 
 # --- flows --------------------------------------------------------------------------------------
@@ -119,7 +103,7 @@ def _insert_flow(flow: Flow, name: str, slug: str, rows: Sequence[JSONObject] = 
                 # Free a moment ago: somebody else has just given it to a flow of this name.
                 if slug or attempt == ATTEMPTS - 1:
                     raise
-        _write_rows(root_of(flow), rows, flow)
+        write_first_rows(flow, rows)
     return flow
 
 
@@ -134,37 +118,37 @@ def free_slug(name: str) -> str:
 
 
 def duplicate_flow(flow: Flow, name: str, slug: str = "") -> Flow:
-    """A copy of draft, tests and settings under a new name: switched off, without versions."""
+    """A copy of the draft and the settings under a new name: switched off, without versions."""
     copy = Flow.objects.get(pk=flow.pk)
     copy._state.adding = True
     copy.live_version, copy.active_at, copy.paused_at, copy.draft_revision = None, None, None, 1
     with transaction.atomic():
         copy = _insert_flow(copy, name, slug, draft_document(flow)["actions"])
         copy.starters.set(flow.starters.all())
-        tests = list(FlowTest.objects.filter(flow=flow))
-        for test in tests:
-            test.pk, test.flow, test.result, test.tried_at = None, copy, None, None
-        FlowTest.objects.bulk_create(tests)
     return copy
 
 
-def root_of(flow: Flow) -> FlowAction:
-    """The hidden root row of a flow, made when it is missing.
+def replace_draft(
+    flow: Flow,
+    document: Mapping[str, Any],
+    *,
+    revision: int | None = None,
+    user: Any = None,
+) -> None:
+    """Make the draft equal to ``document``: its rows, object type, conditions, schema, identity.
 
-    Two flows made at the same moment compute the same next path for their roots; the database
-    lets one of them in, and the other tries again.
+    Raises:
+        DocumentError: it is not a document.
+        DraftRefused: its object type or identity does not exist here, it is too deep, or ``user``
+            may not let the flow act as its identity.
+        StaleDraft: see :func:`editing`.
     """
-    for _attempt in range(ATTEMPTS):
-        root: FlowAction | None = FlowAction.objects.filter(flow=flow, depth=1).first()
-        if root is not None:
-            return root
-        with suppress(IntegrityError), transaction.atomic():
-            root = FlowAction(flow=flow)
-            FlowAction.objects.add_root(instance=root)
-            return root
-    raise DraftRefused(
-        _('The draft of "%(flow)s" could not be set up; please try again.') % {"flow": flow}
-    )
+    document = read_document(document)
+    with editing(flow, revision, verb="replace", user=user) as draft:
+        draft.tree = RowTree.of(document["actions"])
+        write_settings(draft.flow, document)
+    for name in ("content_type", "condition", "state_schema", "identity"):
+        setattr(flow, name, getattr(draft.flow, name))
 
 
 # --- rows ---------------------------------------------------------------------------------------
@@ -178,6 +162,8 @@ def add_action(
     target: str = "",
     position: Position = "last",
     revision: int | None = None,
+    user: Any = None,
+    uid: str = "",
     **fields: Any,
 ) -> FlowAction:
     """A new row, placed by ``position`` in or beside the row ``target`` (none: the flow itself).
@@ -187,18 +173,23 @@ def add_action(
         DocumentError: the config is not JSON.
     """
     action_type = actions[action]
-    with editing(flow, revision) as draft:
-        row = FlowAction(
-            flow=draft.flow,
-            action=action_type.name,
-            config=plain_json(dict(config or {})),
-            schema_version=action_type.schema_version,
-            **fields,
-        )
-        return _place(draft, row, target, position)
+    row = {
+        **ROW_DEFAULTS,
+        **_fields(fields),
+        "uid": uid or new_uid(),
+        "action": action_type.name,
+        "config": plain_json(dict(config or {})),
+        "schema_version": action_type.schema_version,
+    }
+    with editing(flow, revision, verb="add", user=user) as draft:
+        draft.tree.insert(*place_for(draft, target, position), [row])
+        draft.about = [row["uid"]]
+    return _row(flow, row["uid"])
 
 
-def edit_action(flow: Flow, uid: str, *, revision: int | None = None, **changes: Any) -> FlowAction:
+def edit_action(
+    flow: Flow, uid: str, *, revision: int | None = None, user: Any = None, **changes: Any
+) -> FlowAction:
     """Change fields of a row: config, label, note, is_enabled, retry, on_error, result_key.
 
     Raises:
@@ -206,29 +197,44 @@ def edit_action(flow: Flow, uid: str, *, revision: int | None = None, **changes:
         DocumentError: the config is not JSON.
         TypeError: a field that is not among these; where a row is, is not for editing.
     """
-    if unknown := changes.keys() - _EDITABLE:
-        raise TypeError(f"edit_action() does not change {min(unknown)!r}.")
-    with editing(flow, revision) as draft:
-        row = draft.row(uid)
-        if "config" in changes:
-            changes["config"] = plain_json(changes["config"])
-            action_type = actions.find(row.action)
-            changes["schema_version"] = (
-                action_type.schema_version if action_type else row.schema_version
-            )
-        for name, value in changes.items():
-            setattr(row, name, value)
-        row.save(update_fields=list(changes))
-        return row
+    fields = _fields(changes)
+    if "config" in fields:
+        fields["config"] = plain_json(fields["config"])
+    with editing(flow, revision, verb="edit", user=user) as draft:
+        draft.require(uid)
+        action_type = actions.find(draft.tree.rows[uid]["action"])
+        if "config" in fields and action_type is not None:
+            fields["schema_version"] = action_type.schema_version
+        draft.tree.change(uid, **fields)
+        draft.about = [uid]
+    return _row(flow, uid)
 
 
-def set_enabled(flow: Flow, uid: str, enabled: bool, *, revision: int | None = None) -> FlowAction:
+def _fields(changes: Mapping[str, Any]) -> JSONObject:
+    if unknown := changes.keys() - _EDITABLE.keys():
+        raise TypeError(f"A row has no field {min(unknown)!r} that could be edited.")
+    return {_EDITABLE[name]: value for name, value in changes.items()}
+
+
+def set_enabled(
+    flow: Flow, uid: str, enabled: bool, *, revision: int | None = None, user: Any = None
+) -> FlowAction:
     """Switch a row, with everything inside it, on or off."""
-    return edit_action(flow, uid, revision=revision, is_enabled=enabled)
+    with editing(flow, revision, verb="enable" if enabled else "disable", user=user) as draft:
+        draft.require(uid)
+        draft.tree.change(uid, enabled=enabled)
+        draft.about = [uid]
+    return _row(flow, uid)
 
 
 def move_action(
-    flow: Flow, uid: str, *, target: str = "", position: Position, revision: int | None = None
+    flow: Flow,
+    uid: str,
+    *,
+    target: str = "",
+    position: Position,
+    revision: int | None = None,
+    user: Any = None,
 ) -> FlowAction:
     """Move a row with everything inside it.
 
@@ -236,283 +242,126 @@ def move_action(
         StaleDraft: see :func:`editing`.
         DraftRefused: the target is the row itself or inside it, takes no rows, or is too deep.
     """
-    with editing(flow, revision) as draft:
-        aim = draft.row(target) if target else draft.root
-        return _move(draft.row(uid), aim, position)
+    with editing(flow, revision, verb="move", user=user) as draft:
+        draft.require(uid)
+        move_rows_to(draft, [uid], target, position)
+    return _row(flow, uid)
 
 
-def duplicate_action(flow: Flow, uid: str, *, revision: int | None = None) -> FlowAction:
+def move_rows_to(draft: Draft, uids: Sequence[str], target: str, position: Position) -> None:
+    """Put rows of a draft, one after the other, in or beside ``target``.
+
+    Raises:
+        DraftRefused: see :func:`move_action`.
+    """
+    block, index = place_for(draft, target, position)
+    if any(draft.tree.is_inside(target or TOP, uid) for uid in uids):
+        raise DraftRefused(_("A row cannot be moved into itself."))
+    draft.tree.move(uids, block, index)
+    draft.about = list(uids)
+
+
+def duplicate_action(
+    flow: Flow, uid: str, *, revision: int | None = None, user: Any = None
+) -> FlowAction:
     """A copy of a row, with everything inside it, right after it; all ids are new."""
-    with editing(flow, revision) as draft:
-        row = draft.row(uid)
-        document = _with_new_uids(_read_rows(FlowAction.objects.get_tree(row))[0])
-        copy = _unsaved(document, draft.flow)
-        FlowAction.objects.add_sibling(row, "right", instance=copy)
-        _write_rows(copy, document["children"], draft.flow)
-        copy.refresh_from_db()
-        return copy
+    with editing(flow, revision, verb="duplicate", user=user) as draft:
+        draft.require(uid)
+        copy = with_new_uids(draft.tree.subtree(uid))
+        draft.tree.insert(*place_for(draft, uid, "after"), [copy])
+        draft.about = [uid]
+    return _row(flow, copy["uid"])
 
 
-def delete_action(flow: Flow, uid: str, *, revision: int | None = None) -> None:
+def delete_action(flow: Flow, uid: str, *, revision: int | None = None, user: Any = None) -> None:
     """Take a row, and everything inside it, out of the draft."""
-    with editing(flow, revision) as draft:
-        FlowAction.objects.filter(pk=draft.row(uid).pk).delete()
+    with editing(flow, revision, verb="delete", user=user) as draft:
+        draft.require(uid)
+        draft.tree.remove(uid)
+        draft.about = [uid]
 
 
 Step = Literal["up", "down", "in", "out"]
 
 
-def step_action(flow: Flow, uid: str, step: Step, *, revision: int | None = None) -> FlowAction:
+def step_action(
+    flow: Flow, uid: str, step: Step, *, revision: int | None = None, user: Any = None
+) -> FlowAction:
     """Move a row by one: among its siblings, into the block before it, or out behind its own.
 
     Raises:
         DraftRefused: there is nothing in that direction.
     """
-    with editing(flow, revision) as draft:
-        row = draft.row(uid)
-        before = FlowAction.objects.get_prev_sibling(row)
-        after = FlowAction.objects.get_next_sibling(row)
-        parent = FlowAction.objects.get_parent(row)
-        if step == "up" and before is not None:
-            return _move(row, before, "before")
-        if step == "down" and after is not None:
-            return _move(row, after, "after")
-        if step == "in" and before is not None and _takes_rows(before):
-            return _move(row, before, "last")
-        if step == "out" and parent is not None and parent.depth > 1:
-            return _move(row, parent, "after")
-        raise DraftRefused(str(_NO_WAY[step]))
+    with editing(flow, revision, verb="move", user=user) as draft:
+        draft.require(uid)
+        move_rows_to(draft, [uid], *_one_step(draft.tree, uid, step))
+    return _row(flow, uid)
 
 
-_NO_WAY: Final[Mapping[str, _StrOrPromise]] = {
+def _one_step(tree: RowTree, uid: str, step: Step) -> tuple[str, Position]:
+    siblings, index, parent = tree.siblings(uid), tree.index(uid), tree.parents[uid]
+    before = siblings[index - 1] if index else None
+    after = siblings[index + 1] if index + 1 < len(siblings) else None
+    if step == "up" and before is not None:
+        return before, "before"
+    if step == "down" and after is not None:
+        return after, "after"
+    if step == "in" and before is not None and takes_rows(tree, before):
+        return before, "last"
+    if step == "out" and parent != TOP:
+        return parent, "after"
+    raise DraftRefused(str(_NO_WAY[step]))
+
+
+_NO_WAY: Final[Mapping[str, Any]] = {
     "up": gettext_lazy("The row is the first of its block."),
     "down": gettext_lazy("The row is the last of its block."),
     "in": gettext_lazy("There is no block right before this row that it could move into."),
     "out": gettext_lazy("The row is not inside a block."),
 }
-_TREEBEARD: Final[Mapping[str, str]] = {
-    "first": "first-child",
-    "last": "last-child",
-    "before": "left",
-    "after": "right",
-}
 
 
-def _place(draft: Draft, row: FlowAction, target: str, position: Position) -> FlowAction:
-    aim = draft.row(target) if target else draft.root
-    _check_place(aim, position, 0)
-    placed: FlowAction
-    if position in ("before", "after"):
-        placed = FlowAction.objects.add_sibling(aim, _TREEBEARD[position], instance=row)
-    else:
-        first = FlowAction.objects.get_first_child(aim) if position == "first" else None
-        if first is not None:
-            placed = FlowAction.objects.add_sibling(first, "left", instance=row)
-        else:
-            placed = FlowAction.objects.add_child(aim, instance=row)
-    placed.refresh_from_db()
-    return placed
-
-
-def _move(row: FlowAction, aim: FlowAction, position: Position) -> FlowAction:
-    if aim.pk == row.pk or aim.path.startswith(row.path):
-        raise DraftRefused(_("A row cannot be moved into itself."))
-    deepest = max(FlowAction.objects.get_tree(row).values_list("depth", flat=True))
-    _check_place(aim, position, deepest - row.depth)
-    FlowAction.objects.move(row, aim, _TREEBEARD[position])
-    row.refresh_from_db()
+def _row(flow: Flow, uid: str) -> FlowAction:
+    row: FlowAction = FlowAction.objects.get(flow=flow, uid=uid)
+    row.flow = flow
     return row
 
 
-def _check_place(aim: FlowAction, position: Position, below: int) -> None:
-    inside = position in ("first", "last")
-    if inside and not _takes_rows(aim):
-        raise DraftRefused(_('"%(row)s" takes no rows inside it.') % {"row": aim})
-    if not inside and aim.depth == 1:
+# --- places -------------------------------------------------------------------------------------
+
+
+def place_for(draft: Draft, target: str, position: Position) -> tuple[str, int]:
+    """The block and the index in it that are meant by a place in or beside ``target``.
+
+    Raises:
+        DraftRefused: there is no such place.
+    """
+    tree = draft.tree
+    if target:
+        draft.require(target)
+    if position in ("first", "last"):
+        if not takes_rows(tree, target or TOP):
+            title = title_of({"uid": target, **tree.rows[target]})
+            raise DraftRefused(_("“%(row)s” takes no rows inside it.") % {"row": title})
+        return target or TOP, 0 if position == "first" else len(tree.blocks[target or TOP])
+    if not target:
         raise DraftRefused(_("There is no place beside the flow itself."))
-    if aim.depth + inside + below > MAX_DEPTH:
-        raise DraftRefused(
-            _("Blocks can be nested %(depth)d levels deep, not deeper.") % {"depth": MAX_DEPTH}
-        )
+    return tree.parents[target], tree.index(target) + (position == "after")
 
 
-def _takes_rows(row: FlowAction) -> bool:
-    if row.depth == 1:
+def takes_rows(tree: RowTree, uid: str) -> bool:
+    """Whether rows can be put inside a row, or inside the flow itself."""
+    if uid == TOP:
         return True
-    action_type = actions.find(row.action)
+    action_type = actions.find(tree.rows[uid]["action"])
     # A type that is gone may have taken rows: leave what is inside it where it is.
-    return action_type.has_children if action_type else row.numchild > 0
+    return action_type.has_children if action_type else bool(tree.blocks[uid])
 
 
-# --- documents ----------------------------------------------------------------------------------
-
-
-def draft_document(flow: Flow) -> JSONObject:
-    """The draft as a document, exactly as it stands: two queries whatever its size."""
-    return draft_documents([flow])[flow.pk]
-
-
-def draft_documents(flows: Sequence[Flow]) -> dict[int, JSONObject]:
-    """The drafts of several flows as documents, by the flow's id: one query for all their rows."""
-    rows = FlowAction.objects.filter(flow__in=flows).order_by("path")
-    drafts = {pk: _read_rows(own) for pk, own in groupby(rows, lambda row: row.flow_id)}
-    return {flow.pk: _draft(flow, drafts.get(flow.pk, [])) for flow in flows}
-
-
-def _draft(flow: Flow, rows: Sequence[JSONObject]) -> JSONObject:
+def with_new_uids(row: Mapping[str, Any]) -> JSONObject:
+    """A copy of a row, and of everything inside it, under ids of its own."""
     return {
-        "format": FORMAT,
-        "content_type": _model_name(flow),
-        "condition": flow.condition,
-        "state_schema": flow.state_schema,
-        "identity": flow.identity.get_username() if flow.identity else None,
-        "actions": rows[0]["children"] if rows else [],
-    }
-
-
-def replace_draft(flow: Flow, document: Mapping[str, Any], *, revision: int | None = None) -> None:
-    """Make the draft equal to ``document``: its rows, object type, conditions, schema, identity.
-
-    Raises:
-        DocumentError: it is not a document.
-        DraftRefused: its object type or identity does not exist here, or it is too deep.
-        StaleDraft: see :func:`editing`.
-    """
-    document = read_document(document)
-    with editing(flow, revision) as draft:
-        FlowAction.objects.filter(flow=draft.flow, depth=2).delete()
-        draft.root.refresh_from_db()
-        _write_rows(draft.root, document["actions"], draft.flow)
-        changes = {
-            "content_type": content_type_named(document["content_type"]),
-            "condition": document["condition"],
-            "state_schema": document["state_schema"],
-            "identity": _user_named(document["identity"]),
-        }
-        Flow.objects.filter(pk=flow.pk).update(**changes)
-    for name, value in changes.items():
-        setattr(flow, name, value)
-
-
-def content_type_named(name: str | None) -> ContentType | None:
-    """The content type of ``app_label.model``.
-
-    Raises:
-        DraftRefused: there is none here.
-    """
-    if not name:
-        return None
-    app_label, _dot, model = name.partition(".")
-    found = ContentType.objects.filter(app_label=app_label, model=model.lower()).first()
-    if found is None or found.model_class() is None:
-        raise DraftRefused(_("There is no object type %(name)r in this project.") % {"name": name})
-    return found
-
-
-def _model_name(flow: Flow) -> str | None:
-    if flow.content_type_id is None:
-        return None
-    content_type = ContentType.objects.get_for_id(flow.content_type_id)
-    return f"{content_type.app_label}.{content_type.model}"
-
-
-def _user_named(username: str | None) -> Any:
-    if not username:
-        return None
-    try:
-        return get_user_model()._default_manager.get_by_natural_key(username)
-    except get_user_model().DoesNotExist:
-        raise DraftRefused(
-            _("There is no user %(name)r in this project.") % {"name": username}
-        ) from None
-
-
-def _read_rows(rows: Sequence[FlowAction] | Any) -> list[JSONObject]:
-    """Rows in path order as nested documents."""
-    top: list[JSONObject] = []
-    open_blocks: list[tuple[int, JSONObject]] = []
-    for row in rows:
-        document = {
-            "uid": row.uid,
-            "action": row.action,
-            "schema_version": row.schema_version,
-            "config": row.config,
-            "label": row.label,
-            "note": row.note,
-            "enabled": row.is_enabled,
-            "retry": row.retry,
-            "on_error": row.on_error,
-            "result_key": row.result_key,
-            "children": [],
-        }
-        while open_blocks and open_blocks[-1][0] >= row.depth:
-            open_blocks.pop()
-        (open_blocks[-1][1]["children"] if open_blocks else top).append(document)
-        open_blocks.append((row.depth, document))
-    return top
-
-
-def _unsaved(document: JSONObject, flow: Flow) -> FlowAction:
-    return FlowAction(
-        flow=flow,
-        uid=document["uid"],
-        is_enabled=document["enabled"],
-        retry=document["retry"],
-        on_error=document["on_error"],
-        **{name: document[name] for name in _ROW_FIELDS},
-    )
-
-
-def _write_rows(parent: FlowAction, rows: Sequence[JSONObject], flow: Flow) -> None:
-    """Insert nested rows under ``parent``, which has none yet: one INSERT for all of them."""
-    unsaved: list[FlowAction] = []
-
-    def lay_out(parent_path: str, depth: int, documents: Sequence[JSONObject]) -> None:
-        if documents and depth > MAX_DEPTH:
-            raise DraftRefused(
-                _("Blocks can be nested %(depth)d levels deep, not deeper.") % {"depth": MAX_DEPTH}
-            )
-        for number, document in enumerate(documents, 1):
-            row = _unsaved(document, flow)
-            row.depth = depth
-            # treebeard has no public name for this, and its bulk loader makes its own keys.
-            row.path = FlowAction._get_path(parent_path, depth, number)  # noqa: SLF001
-            row.numchild = len(document["children"])
-            unsaved.append(row)
-            lay_out(row.path, depth + 1, document["children"])
-
-    lay_out(parent.path, parent.depth + 1, rows)
-    FlowAction.objects.bulk_create(unsaved)
-    FlowAction.objects.filter(pk=parent.pk).update(numchild=len(rows))
-
-
-def _with_new_uids(document: JSONObject) -> JSONObject:
-    return {
-        **document,
+        **row,
         "uid": new_uid(),
-        "children": [_with_new_uids(child) for child in document["children"]],
-    }
-
-
-def frozen(document: JSONObject) -> JSONObject:
-    """A document with every config in its type's present form, defaults written in.
-
-    Rows that cannot be brought there stay as they are; the checker tells of them.
-    """
-    return {**document, "actions": [_frozen_row(item) for item in document["actions"]]}
-
-
-def _frozen_row(item: JSONObject) -> JSONObject:
-    children = [_frozen_row(child) for child in item["children"]]
-    try:
-        config = current_config(item)
-    except AuthorError:
-        return {**item, "children": children}
-    action_type = actions[item["action"]]
-    return {
-        **item,
-        "action": action_type.name,
-        "schema_version": action_type.schema_version,
-        "config": config,
-        "children": children,
+        "children": [with_new_uids(child) for child in row["children"]],
     }

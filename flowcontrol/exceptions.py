@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowcontrol.draft_changes import Change
     from flowcontrol.findings import Finding
     from flowcontrol.models import FlowRun
     from flowcontrol.schemas import Problem
@@ -103,10 +104,6 @@ class TrialRefused(FlowcontrolError):
     """A flow cannot be tried like this: object, state, payload or answers do not fit."""
 
 
-class FlowTestRefused(FlowcontrolError):
-    """A test of a flow that cannot be kept: its name is taken, or it is none."""
-
-
 class ClaimLost(FlowcontrolError):
     """The run is no longer this worker's to write: its lease ran out, or a person stepped in."""
 
@@ -120,7 +117,14 @@ class TransitionRefused(FlowcontrolError):
 
 
 class StaleDraft(FlowcontrolError):
-    """The draft changed since it was read; nothing was written."""
+    """The draft changed since it was read; nothing was written.
+
+    ``changes`` are those made since, oldest first; ``str()`` of each is a sentence.
+    """
+
+    def __init__(self, message: str, changes: Sequence[Change] = ()) -> None:
+        super().__init__(message)
+        self.changes = list(changes)
 
 
 class DraftRefused(FlowcontrolError):

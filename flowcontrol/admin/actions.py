@@ -17,16 +17,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flowcontrol import drafting
-from flowcontrol.admin.flow_pages import FlowVisit
+from flowcontrol.admin.flow_pages import FlowVisit, what_changed
 from flowcontrol.admin.pages import Crumb, Page
 from flowcontrol.admin.picker import Spot, choices_for, may_stand, spot
 from flowcontrol.admin.row_forms import RowEditor
-from flowcontrol.admin.rows import PageRow, RowList, pretty, rows_of, shown_config
+from flowcontrol.admin.rows import PageRow, RowList, pretty, rows_of
 from flowcontrol.documents import checksum
 from flowcontrol.drafting import Step
 from flowcontrol.exceptions import DraftRefused, StaleDraft
 from flowcontrol.findings import find_all
 from flowcontrol.registry import actions
+from flowcontrol.sentences import shown_config
 
 if TYPE_CHECKING:
     from flowcontrol.base import BaseAction
@@ -123,16 +124,18 @@ def _add(
             target=where.target,
             position=where.position,
             revision=visit.posted_revision(),
+            user=visit.user,
             **fields,
         )
-    except StaleDraft:
+    except StaleDraft as stale:
         visit.flow.refresh_from_db(fields=["draft_revision"])
         warning = _(
             "The draft was changed by somebody else since you opened this page. Nothing was "
             "saved. The place is still there: save again to add the row %(where)s."
         ) % {"where": where.words}
+        warning = f"{warning} {what_changed(stale)}".strip()
         if editor is None:
-            visit.tell_error(visit.stale_message())
+            visit.tell_error(visit.stale_message(stale))
             return visit.redirect("actions", anchor=where.anchor)
         return _new_row_page(visit, action_type, where, editor, warning)
     except DraftRefused as refused:
@@ -202,22 +205,25 @@ def edit_row(visit: FlowVisit, quoted: str) -> HttpResponse:
     if not visit.is_post or not editor.is_valid():
         return _row_page(visit, rows, row, editor)
     try:
-        drafting.edit_action(visit.flow, uid, revision=visit.posted_revision(), **editor.changes)
-    except StaleDraft:
+        drafting.edit_action(
+            visit.flow, uid, revision=visit.posted_revision(), user=visit.user, **editor.changes
+        )
+    except StaleDraft as stale:
         visit.flow.refresh_from_db(fields=["draft_revision"])
-        return _row_page(visit, rows, row, editor, _what_changed(visit, row))
+        return _row_page(visit, rows, row, editor, _what_changed(visit, row, stale))
     except DraftRefused as refused:
         return _row_page(visit, rows, row, editor, str(refused))
     visit.note_change(_("Changed row %(place)s: %(row)s") % _told(row))
     return _back_to_row(visit, uid)
 
 
-def _what_changed(visit: FlowVisit, row: PageRow) -> str:
+def _what_changed(visit: FlowVisit, row: PageRow, stale: StaleDraft) -> str:
     if visit.request.POST.get("seen") == _seen(row.document):
-        return _(
+        told = _(
             "Somebody else changed other rows since you opened this page. Nothing was saved. This "
             "row is as it was: save again to change it."
         )
+        return f"{told} {what_changed(stale)}".strip()
     return _(
         "Somebody else changed this very row since you opened it. Nothing was saved. It now reads "
         "“%(row)s”; if you save again, what you see below takes its place."
@@ -300,7 +306,9 @@ def move_row(visit: FlowVisit, quoted: str) -> HttpResponse:
         raise Http404("There is no such step.")
 
     def edit() -> str:
-        drafting.step_action(visit.flow, uid, step, revision=visit.posted_revision())
+        drafting.step_action(
+            visit.flow, uid, step, revision=visit.posted_revision(), user=visit.user
+        )
         visit.note_change(_("Moved a row: %(step)s") % {"step": step})
         return uid
 
@@ -312,7 +320,9 @@ def duplicate_row(visit: FlowVisit, quoted: str) -> HttpResponse:
     uid = unquote(quoted)
 
     def edit() -> str:
-        copy = drafting.duplicate_action(visit.flow, uid, revision=visit.posted_revision())
+        copy = drafting.duplicate_action(
+            visit.flow, uid, revision=visit.posted_revision(), user=visit.user
+        )
         visit.note_change(_("Duplicated a row"))
         return copy.uid
 
@@ -324,7 +334,9 @@ def switch_row(visit: FlowVisit, quoted: str) -> HttpResponse:
     uid, enabled = unquote(quoted), visit.request.POST.get("enabled") == "1"
 
     def edit() -> str:
-        drafting.set_enabled(visit.flow, uid, enabled, revision=visit.posted_revision())
+        drafting.set_enabled(
+            visit.flow, uid, enabled, revision=visit.posted_revision(), user=visit.user
+        )
         visit.note_change(_("Switched a row on") if enabled else _("Switched a row off"))
         return uid
 
@@ -350,7 +362,9 @@ def delete_row(visit: FlowVisit, quoted: str) -> HttpResponse:
         )
 
     def edit() -> str:
-        drafting.delete_action(visit.flow, row.uid, revision=visit.posted_revision())
+        drafting.delete_action(
+            visit.flow, row.uid, revision=visit.posted_revision(), user=visit.user
+        )
         visit.note_change(_("Deleted row %(place)s: %(row)s") % _told(row))
         visit.tell(_deleted(row))
         neighbour = row.previous or row.parent
@@ -373,8 +387,8 @@ def _edited(visit: FlowVisit, uid: str, edit: Callable[[], str]) -> HttpResponse
     """Edit, and show the list again at the row that ``edit`` gives; or tell why it was refused."""
     try:
         uid = edit()
-    except StaleDraft:
-        visit.tell_error(f"{visit.stale_message()} {_('Look at it below, then try again.')}")
+    except StaleDraft as stale:
+        visit.tell_error(f"{visit.stale_message(stale)} {_('Look at it below, then try again.')}")
     except DraftRefused as refused:
         visit.tell_error(str(refused))
     return _back_to_row(visit, uid)

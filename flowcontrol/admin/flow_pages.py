@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.http import urlencode
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flowcontrol.admin.pages import Crumb, Visit
 from flowcontrol.conf import settings
 from flowcontrol.documents import JSONObject
-from flowcontrol.drafting import draft_document
+from flowcontrol.drafts import draft_document
+from flowcontrol.exceptions import StaleDraft
 from flowcontrol.models import Flow
 from flowcontrol.publishing import has_unpublished_changes
 
@@ -21,6 +25,10 @@ if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
     from django.template.response import TemplateResponse
     from django.utils.functional import _StrOrPromise
+
+
+CHANGES_TOLD: Final = 3
+"""So many of the changes of others are told one by one."""
 
 
 class Tab(NamedTuple):
@@ -107,10 +115,30 @@ class FlowVisit(Visit[Flow]):
         except ValueError:
             return -1
 
-    def stale_message(self) -> str:
-        return _(
+    def stale_message(self, stale: StaleDraft) -> str:
+        """That nothing was saved, and what the others did."""
+        told = _(
             "The draft was changed by somebody else since you opened this page. Nothing was saved."
         )
+        return f"{told} {what_changed(stale)}".strip()
+
+
+def what_changed(stale: StaleDraft) -> str:
+    """The changes that a page has not seen, the latest last; nothing if they are not on record."""
+    shown = stale.changes[-CHANGES_TOLD:]
+    told = "; ".join(
+        _("%(who)s %(what)s (%(time)s)")
+        % {
+            "who": change.who,
+            "what": change.what,
+            "time": date_format(localtime(change.at), "TIME_FORMAT"),
+        }
+        for change in shown
+    )
+    if more := len(stale.changes) - len(shown):
+        before = ngettext("%(count)d change before", "%(count)d changes before", more)
+        told = f"{before % {'count': more}}; {told}"
+    return f"{told[:1].upper()}{told[1:]}." if told else ""
 
 
 def runs_url(site: AdminSite, **filters: Any) -> str:

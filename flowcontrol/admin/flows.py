@@ -35,6 +35,7 @@ from flowcontrol.admin.pages import (
     Page,
     PagesAdmin,
 )
+from flowcontrol.admin.presence import PRESENCE_PAGES
 from flowcontrol.admin.rights import rights_of
 from flowcontrol.admin.starting import START_PAGES
 from flowcontrol.admin.trigger_forms import TriggerForm
@@ -249,7 +250,7 @@ class TriggerInline(_TriggerInline):
 class FlowAdmin(PagesAdmin[Flow]):
     form = FlowForm
     formfield_overrides = MOMENT_FIELDS
-    pages = (*ACTION_PAGES, *VERSION_PAGES, *START_PAGES, *FLOW_PAGES)
+    pages = (*ACTION_PAGES, *PRESENCE_PAGES, *VERSION_PAGES, *START_PAGES, *FLOW_PAGES)
     list_display = ("flow", "state", "runs", "version", "object_type")
     list_display_links = None
     list_filter = (ActiveFilter,)
@@ -340,7 +341,7 @@ class FlowAdmin(PagesAdmin[Flow]):
             return
         if form.changed_draft_fields:
             # The form has compared the revision already, under a lock that is still held.
-            with drafting.editing(obj):
+            with drafting.editing(obj, verb="settings", user=request.user):
                 obj.save(update_fields=changed)
         else:
             obj.save(update_fields=changed)

@@ -12,16 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.admin.utils import quote
-from django.utils.translation import gettext as _
 
-from flowcontrol.compiling import current_config
 from flowcontrol.documents import JSONObject, walk
-from flowcontrol.exceptions import AuthorError
 from flowcontrol.registry import actions
-from flowcontrol.schemas import mask_secrets
+from flowcontrol.sentences import sentence_of
 
 if TYPE_CHECKING:
-    from flowcontrol.base import BaseAction
     from flowcontrol.findings import Finding
 
 ICONS: Final = frozenset(
@@ -167,7 +163,7 @@ def _page_row(
     item: JSONObject, parent: PageRow | None, before: Sequence[PageRow], reveal_secrets: bool
 ) -> PageRow:
     action_type = actions.find(item["action"])
-    sentence = _sentence(item, action_type, reveal_secrets)
+    sentence = sentence_of(item, reveal_secrets=reveal_secrets)
     previous = before[-1] if before else None
     if previous is not None:
         previous.is_last = False
@@ -192,52 +188,6 @@ def _page_row(
         is_last=True,
         previous=previous,
     )
-
-
-def _sentence(item: JSONObject, action_type: type[BaseAction] | None, reveal_secrets: bool) -> str:
-    if action_type is None:
-        return _("Unknown action “%(name)s”") % {"name": item["action"]}
-    try:
-        config = shown_config(item, reveal_secrets=reveal_secrets)
-        return str(action_type().sentence(config or {})) or str(action_type.verbose_name)
-    except Exception:  # noqa: BLE001 (a sentence is for looks: whatever breaks it, the page stands)
-        return str(action_type.verbose_name)
-
-
-def shown_config(item: JSONObject, *, reveal_secrets: bool) -> dict[str, Any] | None:
-    """The config of a row as it may be shown; ``None`` if nobody knows what in it is secret.
-
-    That is so for a type which is not registered, and for a config that cannot be brought into
-    the form that its type has today: the schema that names the secrets does not fit it.
-    """
-    if reveal_secrets:
-        return dict(item["config"])
-    action_type = actions.find(item["action"])
-    if action_type is None:
-        return None
-    if item["schema_version"] == action_type.schema_version:
-        config = item["config"]
-    else:
-        try:
-            config = current_config(item)
-        except AuthorError:
-            return None
-    masked: dict[str, Any] = mask_secrets(action_type.config_schema, config)
-    return masked
-
-
-def shown_document(document: Mapping[str, Any], *, reveal_secrets: bool) -> JSONObject:
-    """A document as it may be shown."""
-    return {**document, "actions": [_shown_row(row, reveal_secrets) for row in document["actions"]]}
-
-
-def _shown_row(item: JSONObject, reveal_secrets: bool) -> JSONObject:
-    config = shown_config(item, reveal_secrets=reveal_secrets)
-    return {
-        **item,
-        "config": config if config is not None else _("hidden, for it may hold secrets"),
-        "children": [_shown_row(child, reveal_secrets) for child in item["children"]],
-    }
 
 
 def pretty(value: Any) -> str:

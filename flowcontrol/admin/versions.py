@@ -13,9 +13,9 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol import publishing
 from flowcontrol.admin.config_widgets import TextArea
-from flowcontrol.admin.flow_pages import FlowVisit
+from flowcontrol.admin.flow_pages import FlowVisit, what_changed
 from flowcontrol.admin.pages import Crumb, Page
-from flowcontrol.admin.rows import RowList, pretty, rows_of, shown_document
+from flowcontrol.admin.rows import RowList, pretty, rows_of
 from flowcontrol.documents import read_document
 from flowcontrol.exceptions import (
     AuthorError,
@@ -26,6 +26,7 @@ from flowcontrol.exceptions import (
 )
 from flowcontrol.findings import find_all
 from flowcontrol.models import OPEN, FlowVersion
+from flowcontrol.sentences import shown_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +61,13 @@ def publish(visit: FlowVisit) -> HttpResponse:
             note=form.cleaned_data["note"],
             revision=visit.posted_revision(),
         )
-    except StaleDraft:
+    except StaleDraft as stale:
         visit.flow.refresh_from_db(fields=["draft_revision"])
         warning = _(
             "The draft was changed by somebody else since you opened this page. Nothing was "
             "published. Look at it again before you publish."
         )
+        warning = f"{warning} {what_changed(stale)}".strip()
         return _publish_page(visit, form, find_all(visit.draft, flow=visit.flow), warning)
     except PublishRefused as refused:
         return _publish_page(visit, form, refused.findings)
@@ -194,10 +196,12 @@ def load_version(visit: FlowVisit, number: int) -> HttpResponse:
     warning = ""
     if visit.is_post:
         try:
-            publishing.load_version_into_draft(version, revision=visit.posted_revision())
-        except StaleDraft:
+            publishing.load_version_into_draft(
+                version, revision=visit.posted_revision(), user=visit.user
+            )
+        except StaleDraft as stale:
             visit.flow.refresh_from_db(fields=["draft_revision"])
-            warning = visit.stale_message()
+            warning = visit.stale_message(stale)
         except (DraftRefused, AuthorError) as error:
             warning = str(error)
         else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flowcontrol.models.drafts import ChangeState, DraftChange, DraftEditor
 from flowcontrol.models.engine import EngineState
 from flowcontrol.models.flows import Flow, FlowAction, FlowVersion, WhenFull, new_uid
-from flowcontrol.models.flowtests import FlowTest
 from flowcontrol.models.lifecycle import (
     ALLOWED_FROM,
     CLAIMABLE,
@@ -29,13 +29,15 @@ __all__ = [
     "CLAIMABLE",
     "HOLDS_A_SLOT",
     "OPEN",
+    "ChangeState",
+    "DraftChange",
+    "DraftEditor",
     "EngineState",
     "EventKind",
     "Firing",
     "Flow",
     "FlowAction",
     "FlowRun",
-    "FlowTest",
     "FlowVersion",
     "HumanTask",
     "Outcome",

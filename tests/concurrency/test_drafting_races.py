@@ -14,8 +14,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 
+from flowcontrol.clipboard import copy_rows, cut_rows, paste_rows
 from flowcontrol.documents import make_document, walk
 from flowcontrol.drafting import (
     Position,
@@ -31,8 +33,11 @@ from flowcontrol.drafting import (
 )
 from flowcontrol.exceptions import DraftRefused, StaleDraft
 from flowcontrol.models import Flow, FlowAction
+from flowcontrol.presence import come, editors_of
 from flowcontrol.publishing import publish
+from flowcontrol.shaping import delete_rows, wrap
 from flowcontrol.testing import Group, Log
+from flowcontrol.undoing import redo, undo
 from tests.concurrency.forking import forked
 
 pytestmark = [
@@ -84,20 +89,20 @@ def assert_healthy() -> None:
         )
 
 
-def moves(flow: Flow, seed: int, number: int) -> Callable[[], int]:
-    """Move rows of a flow at random; how many moves were made."""
+def moves(flow: Flow, seed: int, number: int) -> Callable[[], list[int]]:
+    """Move rows of a flow at random; the revisions that came of it."""
 
-    def work() -> int:
-        luck, moved = random.Random(seed), 0
+    def work() -> list[int]:
+        luck, made = random.Random(seed), []
         names = sorted(uids(flow))
         for _move in range(number):
             position: Position = luck.choice(["first", "last", "before", "after"])
             try:
                 move_action(flow, luck.choice(names), target=luck.choice(names), position=position)
-                moved += 1
+                made.append(flow.draft_revision)
             except DraftRefused:
                 continue
-        return moved
+        return made
 
     return work
 
@@ -105,12 +110,14 @@ def moves(flow: Flow, seed: int, number: int) -> Callable[[], int]:
 def test_four_people_who_move_rows_in_one_draft_lose_none_and_leave_a_healthy_tree():
     flow, other = a_draft(), a_draft("Other")
     before, revision = uids(flow), flow.draft_revision
-    moved = at_once([moves(flow, seed, 30) for seed in range(EDITORS)])
-    assert min(moved) > 0
+    made = at_once([moves(flow, seed, 30) for seed in range(EDITORS)])
+    assert all(made)
     assert_healthy()
     assert uids(flow) == before
     flow.refresh_from_db()
-    assert flow.draft_revision == revision + sum(moved)
+    # A row that is put where it stands makes no revision, but it tells that of the last move.
+    revisions = set().union(*made) - {revision}
+    assert revisions == set(range(revision + 1, flow.draft_revision + 1))
     assert draft_document(other) == draft_document(a_draft("Third"))
 
 
@@ -168,6 +175,71 @@ def test_of_several_edits_from_the_same_page_one_is_saved_and_the_others_are_tol
     assert told.count("stale") == EDITORS - 1
     [winner] = [each for each in told if each != "stale"]
     assert FlowAction.objects.get(flow=flow, uid="leaf-1").note == winner
+
+
+def test_undo_by_several_at_once_takes_back_one_step_each():
+    flow = a_draft()
+    states = [draft_document(flow)]
+    for number in range(2 * EDITORS):
+        edit_action(flow, "leaf-1", note=str(number))
+        states.append(draft_document(flow))
+    told = at_once([lambda: undo(flow).revision] * EDITORS)
+    assert len(set(told)) == EDITORS
+    assert draft_document(flow) == states[EDITORS]
+    told = at_once([lambda: redo(flow).revision] * EDITORS)
+    assert len(set(told)) == EDITORS
+    assert draft_document(flow) == states[-1]
+
+
+def test_cutting_pasting_wrapping_and_undoing_at_once_leave_a_whole_draft():
+    flow = a_draft()
+
+    def work_of(seed: int) -> Callable[[], None]:
+        def work() -> None:
+            luck = random.Random(seed)
+            for _turn in range(10):
+                names = sorted(uids(flow))
+                if not names:
+                    break
+                try:
+                    match luck.choice(["copy", "cut", "wrap", "undo", "redo", "delete"]):
+                        case "copy" if len(names) < 60:
+                            text = copy_rows(flow, luck.sample(names, min(2, len(names))))
+                            paste_rows(flow, text, target=luck.choice(names), position="after")
+                        case "cut":
+                            text = cut_rows(flow, [luck.choice(names)])
+                            paste_rows(flow, text)
+                        case "wrap":
+                            wrap(flow, [luck.choice(names)], "group")
+                        case "undo":
+                            undo(flow)
+                        case "redo":
+                            redo(flow)
+                        case "delete":
+                            delete_rows(flow, luck.sample(names, 1))
+                except DraftRefused:
+                    continue
+
+        return work
+
+    at_once([work_of(seed) for seed in range(EDITORS)])
+    assert_healthy()
+    add_action(flow, "log", {"message": "x"})
+    state = draft_document(flow)
+    undo(flow)
+    redo(flow)
+    assert draft_document(flow) == state
+
+
+def test_eight_people_who_open_a_draft_at_once_all_see_one_another():
+    flow = a_draft()
+    users = [User.objects.create_user(f"user-{number}") for number in range(8)]
+
+    def work_of(user: User) -> Callable[[], int]:
+        return lambda: len(come(flow, user))
+
+    at_once([work_of(user) for user in users])
+    assert len(editors_of(flow)) == 8
 
 
 @pytest.mark.parametrize("names", ["the same name", "eight names"])

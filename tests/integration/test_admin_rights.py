@@ -78,6 +78,7 @@ FLOW_RULES = {
     "flow_duplicate_row": Rule(NOT_A_METHOD, {"change"}),
     "flow_switch_row": Rule(NOT_A_METHOD, {"change"}),
     "flow_delete_row": Rule({"change"}, {"change"}),
+    "flow_presence": Rule(NOT_A_METHOD, EVERYBODY),
     "flow_publish": Rule({"publish"}, {"publish"}),
     "flow_versions": Rule(EVERYBODY, NOT_A_METHOD),
     "flow_version": Rule(EVERYBODY, NOT_A_METHOD),

@@ -1,13 +1,11 @@
 """Editing drafts: every verb, everything that is refused, and a tree that stays healthy.
 
-Drafts are written as outlines: ``"a b(c d()) e"`` is the row a, the block b with the row c and the
-empty block d in it, and the row e. Every row has its name as id and as label.
+Drafts are written as outlines, see :mod:`tests.outlines`.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -42,45 +40,10 @@ from flowcontrol.models import Flow, FlowAction
 from flowcontrol.publishing import publish
 from flowcontrol.registry import actions
 from flowcontrol.testing import Else, For, Group, If, Log, UpdateState
+from tests.outlines import assert_healthy, draft, outline, outline_of, rows_of
 from tests.testapp.models import Parcel
 
 pytestmark = pytest.mark.django_db
-
-
-# --- outlines -----------------------------------------------------------------------------------
-
-
-def rows_of(outline: str) -> list[JSONObject]:
-    blocks: list[Any] = [[]]
-    for name, sign in re.findall(r"(\w+)|([()])", outline):
-        if sign == "(":
-            block = blocks[-1][-1]
-            block.update(action="group", config={}, children=[])
-            blocks.append(block["children"])
-        elif sign == ")":
-            blocks.pop()
-        else:
-            blocks[-1].append(row("log", uid=name, label=name, message=name))
-    rows: list[JSONObject] = make_document(*blocks[0])["actions"]
-    return rows
-
-
-def outline_of(rows: list[JSONObject]) -> str:
-    told = []
-    for item in rows:
-        inside = f"({outline_of(item['children'])})" if item["action"] == "group" else ""
-        told.append((item["label"] or item["uid"]) + inside)
-    return " ".join(told)
-
-
-def outline(flow: Flow) -> str:
-    return outline_of(draft_document(flow)["actions"])
-
-
-def draft(text: str = "", name: str = "Late flight") -> Flow:
-    flow = create_flow(name)
-    replace_draft(flow, make_document(*rows_of(text)))
-    return flow
 
 
 @pytest.fixture(autouse=True)
@@ -91,14 +54,6 @@ def healthy_tree(db: None) -> Iterator[None]:
     draft("x y(z)", "After")
     assert_healthy()
     assert outline(before) == "x y(z)"
-
-
-def assert_healthy() -> None:
-    assert [found for found in FlowAction.objects.find_problems() if found] == []
-    for flow in Flow.objects.all():
-        [root] = FlowAction.objects.filter(flow=flow, depth=1)
-        below = FlowAction.objects.get_descendants(root)
-        assert set(below) == set(flow.actions.filter(depth__gt=1))
 
 
 def refusal(verb: Callable[..., Any], *args: Any, **options: Any) -> str:
@@ -208,7 +163,7 @@ def test_a_row_can_be_added_with_everything_it_has():
 
 def test_rows_that_take_no_rows_refuse_them():
     assert refusal(add_action, draft("a"), "log", target="a", position="last") == (
-        '"a" takes no rows inside it.'
+        "“a” takes no rows inside it."
     )
 
 
