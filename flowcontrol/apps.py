@@ -17,6 +17,7 @@ REGISTERING: Final = (
     "flowcontrol.actions.waiting",
     "flowcontrol.actions.messaging",
     "flowcontrol.actions.webhooks",
+    "flowcontrol.actions.objects",
     "flowcontrol.actions.flows",
 )
 """Modules that are imported for what importing them does: each registers something."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from flowcontrol.directives import (
     NO_RESULT,
@@ -43,6 +43,7 @@ __all__ = [
     "Leave",
     "RetryLater",
     "RunHandle",
+    "Surroundings",
     "Suspend",
     "SuspendAndRepeat",
 ]
@@ -62,12 +63,16 @@ class RunHandle:
         memo: what this row noted when it entered its block or repeated itself, else ``None``.
         wakeup: what woke the run, for a row that is asked again after waiting; ``None`` if its
             time simply came.
+        acts_as: the name of the user whom the flow acts as, or ``None``.
         attempt: 1 for the first try of this step, 2 for its first retry, and so on.
     """
 
     __slots__ = (
+        "_identity",
+        "_load_identity",
         "_load_user",
         "_user",
+        "acts_as",
         "attempt",
         "flow",
         "memo",
@@ -93,6 +98,8 @@ class RunHandle:
         attempt: int = 1,
         wakeup: Any = None,
         load_user: Callable[[], Any] | None = None,
+        acts_as: str | None = None,
+        load_identity: Callable[[], Any] | None = None,
     ) -> None:
         self.pk = pk
         self.flow = flow
@@ -105,6 +112,9 @@ class RunHandle:
         self.memo: Any = None
         self._load_user = load_user
         self._user: Any = None
+        self.acts_as = acts_as
+        self._load_identity = load_identity
+        self._identity: Any = None
         self.notes: list[str] = []
         self.new_object: Model | None = None
 
@@ -126,6 +136,15 @@ class RunHandle:
             self._user = self._load_user()
             self._load_user = None
         return self._user
+
+    @property
+    def identity(self) -> Any:
+        """The user whom the flow acts as, whose rights decide what its rows may change; or
+        ``None``. Read from the database when first asked."""
+        if self._load_identity is not None:
+            self._identity = self._load_identity()
+            self._load_identity = None
+        return self._identity
 
     @property
     def is_trial(self) -> bool:
@@ -163,6 +182,22 @@ class RunHandle:
     set_object.alters_data = True  # type: ignore[attr-defined]
     evaluate.alters_data = True  # type: ignore[attr-defined]
     render.alters_data = True  # type: ignore[attr-defined]
+
+
+class Surroundings(Protocol):
+    """What a row may know of its flow while the draft is being checked."""
+
+    @property
+    def content_type(self) -> str | None:
+        """What the flow is about, as ``app_label.model``."""
+
+    @property
+    def acts_as(self) -> str | None:
+        """The name of the user whom the flow acts as."""
+
+    @property
+    def identity(self) -> Any:
+        """This user, or ``None``."""
 
 
 class BaseAction:
@@ -265,4 +300,14 @@ class BaseAction:
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """What a schema cannot tell of a config: ``(severity, field, message)`` each."""
+        return []
+
+    @classmethod
+    def check_in_flow(
+        cls, config: Mapping[str, Any], flow: Surroundings
+    ) -> list[tuple[str, str, str]]:
+        """What can be told only in its flow: ``(code, field, message)`` of each error.
+
+        ``code`` is one of :data:`flowcontrol.findings.FIXES`. Asked where the database is at hand.
+        """
         return []

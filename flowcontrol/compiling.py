@@ -117,6 +117,8 @@ class ProgramPlan:
     content_type: str | None
     problems: tuple[tuple[str, str], ...]
     """``(uid, message)`` of each row that cannot execute."""
+    identity: str | None = None
+    """The name of the user whom the flow acts as."""
 
 
 class _Broken(BaseAction):
@@ -144,6 +146,7 @@ def compile_document(document: Mapping[str, Any]) -> Program:
         state_schema=document["state_schema"],
         content_type=document["content_type"],
         problems=tuple(problems),
+        identity=document["identity"],
     )
     return Program(nodes, first, plan)
 

@@ -143,6 +143,17 @@ class DeleteRefused(FlowcontrolError):
     """A flow that still has a history cannot be deleted without purging it."""
 
 
+class ObjectInvalid(FlowcontrolError):
+    """An object that a row would have left in a way its model does not allow.
+
+    ``problems`` are the messages by name of the field; those of the whole are under ``__all__``.
+    """
+
+    def __init__(self, message: str, problems: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(message)
+        self.problems = {name: list(told) for name, told in (problems or {}).items()}
+
+
 class MailRefused(FlowcontrolError):
     """A mail server will never take this mail: an address that is none there, say."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from django.utils.translation import gettext as _
@@ -17,7 +18,7 @@ from flowcontrol.drafting import MAX_DEPTH
 from flowcontrol.exceptions import AuthorError, ExpressionSyntaxError
 from flowcontrol.expressions import RESERVED_NAMES, compile_expression, compile_template
 from flowcontrol.failures import RETRY_SCHEMA
-from flowcontrol.models import Flow
+from flowcontrol.models import Flow, user_named
 from flowcontrol.schemas import (
     check_schema,
     computed_properties,
@@ -44,6 +45,11 @@ FIXES: Final[Mapping[str, Any]] = {
     ),
     "expression": gettext_lazy("Correct the expression, or leave it empty."),
     "missing-flow": gettext_lazy("Choose a flow that is there."),
+    "missing-identity": gettext_lazy("Choose a user under “acts as” in the settings of the flow."),
+    "missing-right": gettext_lazy(
+        "Give the user this right, or choose another one under “acts as” in the settings of the "
+        "flow."
+    ),
     "missing-trigger": gettext_lazy("Choose a trigger that is there."),
     "no-loop": gettext_lazy("Move the row into a loop, or let it leave the block around it."),
     "no-rows-inside": gettext_lazy("Move the rows inside it to another place."),
@@ -124,11 +130,12 @@ def _flow_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _row_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
     flows = _flows_that_exist(document)
+    surroundings = _Surroundings(document)
     for placed in walk(document, only_enabled=True):
         item = placed.row
         if placed.depth + 2 > MAX_DEPTH:
             yield _error("depth", item, _("Blocks are nested too deep here."))
-        yield from _config_findings(item, flows)
+        yield from _config_findings(item, flows, surroundings)
         if item["retry"] is not None:
             for problem in find_value_problems(RETRY_SCHEMA, item["retry"]):
                 yield _error("retry", item, str(problem), "retry")
@@ -144,7 +151,21 @@ def _reserved(name: str) -> str:
     return _("“%(name)s” has a meaning of its own in expressions.") % {"name": name}
 
 
-def _config_findings(item: JSONObject, flows: set[str]) -> Iterator[Finding]:
+class _Surroundings:
+    """What rows may know of the flow of a document; the user is read once, if any row asks."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.content_type: str | None = document["content_type"]
+        self.acts_as: str | None = document["identity"]
+
+    @cached_property
+    def identity(self) -> Any:
+        return user_named(self.acts_as)
+
+
+def _config_findings(
+    item: JSONObject, flows: set[str], surroundings: _Surroundings
+) -> Iterator[Finding]:
     action_type = registry.actions.find(item["action"])
     if action_type is None:
         yield _error("unknown-action", item, registry.actions.unknown(item["action"]))
@@ -166,6 +187,8 @@ def _config_findings(item: JSONObject, flows: set[str]) -> Iterator[Finding]:
     for severity, field, message in action_type.check_config(config):
         told = _error if severity == "error" else _warning
         yield told("config", item, message, field)
+    for code, field, message in action_type.check_in_flow(config, surroundings):
+        yield _error(code, item, message, field)
     yield from _reference_findings(item, action_type, config, flows)
     name = config.get("var_name")
     if action_type.is_loop and isinstance(name, str) and name in RESERVED_NAMES:

@@ -37,7 +37,7 @@ from flowcontrol.exceptions import EndlessLoop
 from flowcontrol.expressions import Scope
 from flowcontrol.history import StepLog
 from flowcontrol.interpreter import advance
-from flowcontrol.models import load_objects
+from flowcontrol.models import load_objects, user_named
 from flowcontrol.needs import Needs
 from flowcontrol.program import Node, Program
 from flowcontrol.storable import state_text, storable, store_result, text_of
@@ -186,6 +186,8 @@ class Slice:
             attempt=claim.attempts + 1,
             wakeup=claim.wakeup,
             load_user=_user_loader(claim.started_by_id),
+            acts_as=self.plan.identity,
+            load_identity=partial(user_named, self.plan.identity),
         )
         self.scope.fixed["run"] = self.handle
 

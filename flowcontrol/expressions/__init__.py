@@ -13,7 +13,7 @@ from flowcontrol.exceptions import ExpressionError, ExpressionSyntaxError, NotJS
 from flowcontrol.expressions.grammar import Expression, compile_expression
 from flowcontrol.expressions.json_values import JSON, to_json
 from flowcontrol.expressions.libraries import available_filters
-from flowcontrol.expressions.lookups import Scope
+from flowcontrol.expressions.lookups import Scope, is_exposed
 from flowcontrol.expressions.templates import TextTemplate, compile_template
 from flowcontrol.expressions.tokens import RESERVED_NAMES
 from flowcontrol.expressions.wording import describe, summary
@@ -31,6 +31,7 @@ __all__ = [
     "compile_expression",
     "compile_template",
     "describe",
+    "is_exposed",
     "summary",
     "to_json",
 ]

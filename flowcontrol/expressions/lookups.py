@@ -199,17 +199,22 @@ def _check_exposed(value: Any, part: str) -> None:
         return
     if part in _CLOSED:
         raise Refusal(f'"{part}" of {describe(value)} is not for expressions.')
-    exposed = _exposed_fields()
-    if exposed is None or part in free:
-        return
-    listed = exposed.get(model._meta.label_lower)
-    if listed is None and model._meta.concrete_model is not None:  # a proxy shows what its table
-        listed = exposed.get(model._meta.concrete_model._meta.label_lower)
-    if listed is None or (part not in listed and "*" not in listed):
+    if part not in free and not is_exposed(model, part):
         raise Refusal(
             f'"{part}" of {model._meta.object_name} is not among the fields that expressions may '
             f"read (FLOWCONTROL_EXPOSED_FIELDS)."
         )
+
+
+def is_exposed(model: type[Model], name: str) -> bool:
+    """Whether authors may read the part ``name`` of a model's instances."""
+    exposed = _exposed_fields()
+    if exposed is None:
+        return True
+    listed = exposed.get(model._meta.label_lower)
+    if listed is None and model._meta.concrete_model is not None:  # a proxy shows what its table
+        listed = exposed.get(model._meta.concrete_model._meta.label_lower)
+    return listed is not None and (name in listed or "*" in listed)
 
 
 @cache

@@ -14,7 +14,7 @@ from flowcontrol.models.lifecycle import (
     Status,
 )
 from flowcontrol.models.people import HumanTask, TaskStatus
-from flowcontrol.models.references import load_objects, object_reference
+from flowcontrol.models.references import load_objects, object_reference, user_named
 from flowcontrol.models.runs import (
     EventKind,
     FlowRun,
@@ -52,4 +52,5 @@ __all__ = [
     "load_objects",
     "new_uid",
     "object_reference",
+    "user_named",
 ]

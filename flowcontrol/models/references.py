@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -43,6 +44,17 @@ def load_objects(references: Iterable[Reference]) -> dict[Reference, models.Mode
         for obj in model._base_manager.filter(pk__in=_possible(model, keys)).order_by():
             found[content_type_id, str(obj.pk)] = obj
     return found
+
+
+def user_named(name: str | None) -> Any:
+    """The user of this natural key, or ``None``."""
+    if not name:
+        return None
+    users = get_user_model()
+    try:
+        return users._default_manager.get_by_natural_key(name)
+    except users.DoesNotExist:
+        return None
 
 
 def _possible(model: type[models.Model], keys: Iterable[str]) -> list[Any]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import override_settings
 from django.utils import translation
 
 from flowcontrol.base import BaseAction, RunHandle
@@ -140,7 +142,16 @@ def everything_wrong() -> list[Finding]:
         )
         + findings(Log("{{ unset }}", enabled=False))
         + findings(Log("{{ unset }}"))
+        + wrong_identities()
     )
+
+
+def wrong_identities() -> list[Finding]:
+    """Flows that change objects: one acts as nobody, one as a user without rights."""
+    User.objects.create_user("newcomer")
+    item = row("create_object", model="testapp.parcel", fields={"label": "x"})
+    with override_settings(FLOWCONTROL_CONTENT_TYPES=["testapp.parcel"]):
+        return [found for name in (None, "newcomer") for found in findings(item, identity=name)]
 
 
 def test_the_list_of_fixes_is_complete():
