@@ -155,7 +155,8 @@ def wrong_identities() -> list[Finding]:
 
 
 def test_the_list_of_fixes_is_complete():
-    assert {finding.code for finding in everything_wrong()} == set(FIXES)
+    of_tests = {"test-broken", "test-failed"}  # found where the tests of a flow are run
+    assert {finding.code for finding in everything_wrong()} == set(FIXES) - of_tests
 
 
 # --- the flow -----------------------------------------------------------------------------------
