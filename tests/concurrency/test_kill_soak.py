@@ -6,11 +6,12 @@ then. A killed worker is replaced at once, as a process manager would.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,7 +22,7 @@ from django.db import connection
 from django.test import override_settings
 
 from flowcontrol.engine import create_flowrun
-from flowcontrol.models import FlowRun, RunWait, Status
+from flowcontrol.models import Flow, FlowRun, RunWait, Status
 from flowcontrol.testing import Delay, For, UpdateState, make_flow, row
 from flowcontrol.working import work
 from tests.concurrency.blocks import Outside
@@ -86,6 +87,21 @@ def overdue() -> float:
         return float(cursor.fetchone()[0])
 
 
+def make_flows(seconds: float) -> Flow:
+    """A flow with every kind of effect, a wait and a sub-flow; its calls take ``seconds``."""
+    make_flow(row("proof.insert"), name="Sub-flow", slug="sub")
+    return make_flow(
+        UpdateState(n="0"),
+        row("proof.insert"),
+        For(2, [row("proof.insert_in_group"), UpdateState(n="n|add:1")]),
+        row("proof.call", seconds=seconds),
+        Delay("PT1S"),
+        row("start_flow", flow="sub"),
+        row("proof.call", seconds=seconds),
+        row("proof.insert"),
+    )
+
+
 def check_kills(
     outside: Outside,
     chance: random.Random,
@@ -99,17 +115,7 @@ def check_kills(
 
     ``patience`` is what a rescue may take beyond lease and sweep.
     """
-    make_flow(row("proof.insert"), name="Sub-flow", slug="sub")
-    flow = make_flow(
-        UpdateState(n="0"),
-        row("proof.insert"),
-        For(2, [row("proof.insert_in_group"), UpdateState(n="n|add:1")]),
-        row("proof.call", seconds=0.02),
-        Delay("PT1S"),
-        row("start_flow", flow="sub"),
-        row("proof.call", seconds=0.02),
-        row("proof.insert"),
-    )
+    flow = make_flows(0.02)
     chosen = {
         "FLOWCONTROL_LEASE_SECONDS": LEASE,
         "FLOWCONTROL_SWEEP_SECONDS": SWEEP,
@@ -131,7 +137,7 @@ def check_kills(
                 next_kill = time.monotonic() + chance.uniform(0.3, 1.0)
             time.sleep(0.02)
     check_nothing_is_lost_or_doubled(started)
-    repeated = check_calls(started, outside, crew)
+    repeated = check_calls(started, outside, crew.killed)
     print(  # noqa: T201
         f"{runs} runs, {len(crew.killed)} kills, {repeated} calls repeated; "
         f"the longest that a run was without a worker after its lease: {longest:.2f} s."
@@ -156,8 +162,8 @@ def check_nothing_is_lost_or_doubled(started: list[int]) -> None:
     assert Counter(Parcel.objects.values_list("label", flat=True)) == Counter(expected)
 
 
-def check_calls(started: list[int], outside: Outside, crew: Crew) -> int:
-    """Each call was made; one that was made again had been made by a worker that was killed then
+def check_calls(started: list[int], outside: Outside, killed: Mapping[int, float]) -> int:
+    """Each call was made; one that was made again had been made by a process that was killed then
     and there. How many were made again."""
     calls = outside.calls()
     assert {call.step_key for call in calls} == {
@@ -166,9 +172,11 @@ def check_calls(started: list[int], outside: Outside, crew: Crew) -> int:
     last: dict[str, tuple[int, float]] = {}
     for call in calls:
         if call.step_key in last:
-            pid, at = last[call.step_key]  # noqa: RUF059
-            assert pid in crew.killed, f"{call.step_key} was called again without a reason."
-            assert crew.killed[pid] <= call.at
+            pid, at = last[call.step_key]
+            assert killed.get(pid, math.inf) <= call.at, (
+                f"{call.step_key} was called at {at:.2f} by {pid}, and again at {call.at:.2f}, "
+                f"without a reason. Killed: {killed}."
+            )
         last[call.step_key] = (call.pid, call.at)
     return len(calls) - len(last)
 
