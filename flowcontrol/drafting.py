@@ -31,7 +31,7 @@ from flowcontrol.drafts import (
     write_settings,
 )
 from flowcontrol.exceptions import DraftRefused
-from flowcontrol.models import Flow, FlowAction, new_uid
+from flowcontrol.models import Flow, FlowAction, FlowTest, new_uid
 from flowcontrol.registry import actions
 from flowcontrol.sentences import title_of
 from flowcontrol.trees import TOP, RowTree
@@ -118,13 +118,17 @@ def free_slug(name: str) -> str:
 
 
 def duplicate_flow(flow: Flow, name: str, slug: str = "") -> Flow:
-    """A copy of the draft and the settings under a new name: switched off, without versions."""
+    """A copy of draft, tests and settings under a new name: switched off, without versions."""
     copy = Flow.objects.get(pk=flow.pk)
     copy._state.adding = True
     copy.live_version, copy.active_at, copy.paused_at, copy.draft_revision = None, None, None, 1
     with transaction.atomic():
         copy = _insert_flow(copy, name, slug, draft_document(flow)["actions"])
         copy.starters.set(flow.starters.all())
+        tests = list(FlowTest.objects.filter(flow=flow))
+        for test in tests:
+            test.pk, test.flow, test.result, test.tried_at = None, copy, None, None
+        FlowTest.objects.bulk_create(tests)
     return copy
 
 

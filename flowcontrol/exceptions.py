@@ -104,6 +104,10 @@ class TrialRefused(FlowcontrolError):
     """A flow cannot be tried like this: object, state, payload or answers do not fit."""
 
 
+class FlowTestRefused(FlowcontrolError):
+    """A test of a flow that cannot be kept: its name is taken, or it is none."""
+
+
 class ClaimLost(FlowcontrolError):
     """The run is no longer this worker's to write: its lease ran out, or a person stepped in."""
 

@@ -58,6 +58,8 @@ FIXES: Final[Mapping[str, Any]] = {
     "retry": gettext_lazy("Correct the retry policy of the row, or leave it empty."),
     "start-circle": gettext_lazy("Make sure that a condition ends the circle."),
     "state-schema": gettext_lazy("Correct the schema, or leave it empty."),
+    "test-broken": gettext_lazy("Open the test and choose an object that is there."),
+    "test-failed": gettext_lazy("Try the test to see why; correct the flow, or the test."),
     "unknown-action": gettext_lazy(
         "Choose another action, or install the app that this one belongs to."
     ),
@@ -395,7 +397,7 @@ def _start_circles(document: Mapping[str, Any], flow: Flow | None) -> Iterator[F
         if path := _path(graph, slug, flow.slug):
             told = " → ".join([flow.slug, *path])
             message = _("Flows start one another in a circle: %(path)s.") % {"path": told}
-            yield Finding("warning", "start-circle", uid, "flow", message, _fix("start-circle"))
+            yield Finding("warning", "start-circle", uid, "flow", message, fix_of("start-circle"))
 
 
 def _starts(document: Mapping[str, Any]) -> dict[str, str]:
@@ -424,14 +426,15 @@ def _path(graph: Mapping[str, Mapping[str, str]], start: str, goal: str) -> list
 
 
 def _error(code: str, item: JSONObject | None, message: str, field: str = "") -> Finding:
-    return Finding("error", code, item["uid"] if item else "", field, message, _fix(code))
+    return Finding("error", code, item["uid"] if item else "", field, message, fix_of(code))
 
 
 def _warning(code: str, item: JSONObject | None, message: str, field: str = "") -> Finding:
-    return Finding("warning", code, item["uid"] if item else "", field, message, _fix(code))
+    return Finding("warning", code, item["uid"] if item else "", field, message, fix_of(code))
 
 
-def _fix(code: str) -> str:
+def fix_of(code: str) -> str:
+    """What can be done about a finding of this code."""
     return str(FIXES[code])
 
 

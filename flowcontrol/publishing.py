@@ -9,23 +9,34 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flowcontrol.documents import Placed, checksum, read_document, walk
+from flowcontrol.documents import JSONObject, Placed, checksum, read_document, walk
 from flowcontrol.drafting import replace_draft
 from flowcontrol.drafts import draft_document, draft_documents, frozen, refuse_stale
 from flowcontrol.exceptions import PublishRefused
 from flowcontrol.findings import Finding, find_all
-from flowcontrol.models import Flow, FlowVersion
+from flowcontrol.flowtests import Tested, findings_of, run_tests
+from flowcontrol.models import Flow, FlowTest, FlowVersion
 
 
 def publish(
-    flow: Flow, *, user: Any = None, note: str = "", revision: int | None = None
+    flow: Flow,
+    *,
+    user: Any = None,
+    note: str = "",
+    revision: int | None = None,
+    overrule_tests: bool = False,
 ) -> FlowVersion:
     """Make the draft the live version. A draft that equals it makes no new one.
+
+    The tests of the flow are run on the draft. One that fails keeps it from being published;
+    ``overrule_tests`` publishes nevertheless, and the note of the version says so.
 
     Raises:
         PublishRefused: the draft has errors; the exception carries all findings.
         StaleDraft: ``revision`` is not the draft's any more.
     """
+    # Before the lock is taken: they may take seconds, and nobody has to wait for them.
+    tested_document, tested = _run_tests(flow)
     with transaction.atomic():
         # Whoever edits or publishes the flow at this moment waits: what was checked is what is
         # published, and no number is given twice.
@@ -34,12 +45,35 @@ def publish(
             locked, revision, _("Nothing was published; reload the page to see the change.")
         )
         document = read_document(frozen(draft_document(locked)))
+        if tested_document is not None and document != tested_document:
+            # It was changed this very moment; what is published is what was tested.
+            tested = run_tests(locked, document)
         findings = find_all(document, flow=locked)
+        findings += findings_of(tested, overruled=overrule_tests)
         if errors := [finding for finding in findings if finding.severity == "error"]:
-            raise PublishRefused(_refusal(locked, document, errors), findings)
-        version = _make_live(locked, document, user=user, note=note)
+            refusal = _refusal(locked, document, errors)
+            raise PublishRefused(refusal, findings)
+        version = _make_live(locked, document, user=user, note=note + _overruled(tested))
     flow.live_version = version
     return version
+
+
+def _run_tests(flow: Flow) -> tuple[JSONObject | None, list[Tested]]:
+    """The draft, and what its tests say of it; neither when there is nothing to test."""
+    if not FlowTest.objects.filter(flow=flow).exists():
+        return None, []
+    document = read_document(frozen(draft_document(flow)))
+    return document, run_tests(flow, document)
+
+
+def _overruled(tested: Sequence[Tested]) -> str:
+    """What is added to the note of a version whose tests were overruled."""
+    names = [f"“{each.test.name}”" for each in tested if each.status == "failed"]
+    if not names:
+        return ""
+    return "\n" + _("Published although these tests failed: %(names)s.") % {
+        "names": ", ".join(names)
+    }
 
 
 def roll_back(version: FlowVersion, *, user: Any = None, note: str = "") -> FlowVersion:

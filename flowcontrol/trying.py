@@ -191,9 +191,10 @@ class Trial:
 
 
 def try_flow(
-    flow: Flow | Mapping[str, Any],
+    draft: Flow | Mapping[str, Any],
     obj: models.Model | None = None,
     *,
+    flow: Flow | None = None,
     state: Mapping[str, Any] | None = None,
     trigger_payload: Mapping[str, Any] | None = None,
     answers: Answers | None = None,
@@ -204,8 +205,9 @@ def try_flow(
     """Run a draft to its end, or as far as it gets, and undo everything.
 
     Args:
-        flow: the flow whose draft is tried, or a document.
+        draft: the flow whose draft is tried, or a document.
         obj: what the run is about; it has to be saved.
+        flow: the flow that a document belongs to.
         state: the start state.
         trigger_payload: what expressions read as ``trigger``.
         answers: what rows give that are not called, and what answers a wait, see :data:`Answers`.
@@ -217,12 +219,11 @@ def try_flow(
         TrialRefused: object, state, payload or answers do not fit, or the database is busy.
             Whatever goes wrong in a row is the outcome of the trial.
     """
-    if isinstance(flow, Flow):
-        document, slug = frozen(draft_document(flow)), flow.slug
+    if isinstance(draft, Flow):
+        owner, document = draft, frozen(draft_document(draft))
     else:
-        document, slug = read_document(flow), "try"
+        owner, document = flow or Flow(name=_("A flow"), slug="try"), read_document(draft)
     now = now or settings.CLOCK()
-    owner = flow if isinstance(flow, Flow) else Flow(name=_("A flow"), slug=slug)
     try:
         check_object(owner, document, obj)
         begin_with = start_state(owner, document, state)
@@ -230,7 +231,7 @@ def try_flow(
         reference = object_reference(obj)
     except (StartRefused, AuthorError, ValueError) as error:
         raise TrialRefused(str(error)) from error
-    bench = _Bench(slug, now, check_answers(answers or {}), until)
+    bench = _Bench(owner.slug, now, check_answers(answers or {}), until)
     starting = _Start(owner, document, reference, begin_with, payload, user)
     result: Trial | None = None
     try:

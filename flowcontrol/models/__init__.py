@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowcontrol.models.drafts import ChangeState, DraftChange, DraftEditor
 from flowcontrol.models.engine import EngineState
 from flowcontrol.models.flows import Flow, FlowAction, FlowVersion, WhenFull, new_uid
+from flowcontrol.models.flowtests import FlowTest
 from flowcontrol.models.lifecycle import (
     ALLOWED_FROM,
     CLAIMABLE,
@@ -38,6 +39,7 @@ __all__ = [
     "Flow",
     "FlowAction",
     "FlowRun",
+    "FlowTest",
     "FlowVersion",
     "HumanTask",
     "Outcome",

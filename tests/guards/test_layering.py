@@ -26,7 +26,16 @@ LAYERS: dict[str, set[str]] = {
     },
     "use-cases": {
         *("announcing", "claiming", "dialect", "dispatching", "drafting", "effects", "engine"),
-        *("executing", "findings", "firing", "holding", "matching", "monitoring", "needs"),
+        *(
+            "executing",
+            "findings",
+            "flowtests",
+            "firing",
+            "holding",
+            "matching",
+            "monitoring",
+            "needs",
+        ),
         *("operating", "programs", "pruning", "publishing", "purging", "recording", "slices"),
         *("starting", "stopping", "sweeping", "transactions", "trying", "working", "writing"),
         *("clipboard", "draft_changes", "drafts", "moving", "presence", "shaping", "transfer"),
