@@ -1,9 +1,9 @@
 """From the text of an expression to a function that evaluates it.
 
-Values with their filters are read by Django's own `FilterExpression`. Operators bind as in
-Django's ``{% if %}`` and in Python: comparisons before ``not`` before ``and`` before ``or``. Three
-things differ, all so that a mistake is never silently "false": comparisons cannot be chained, what
-Python refuses is an `ExpressionError`, and filters fail aloud.
+The tree comes from `flowcontrol.expressions.syntax`; values with their filters are read by Django's
+own `FilterExpression`. Three things differ from Django, all so that a mistake is never silently
+"false": comparisons cannot be chained, what Python refuses is an `ExpressionError`, and filters
+fail aloud.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from django.template.base import FilterExpression, Parser, Variable
 from django.utils.functional import Promise
@@ -23,18 +23,10 @@ from flowcontrol.expressions.libraries import on_filters_changed
 from flowcontrol.expressions.lookups import Evaluate, Scope, compile_lookup
 from flowcontrol.expressions.moments import local
 from flowcontrol.expressions.operators import COMPARISONS, ON_NUMBERS, Comparison
-from flowcontrol.expressions.tokens import (
-    END,
-    LITERALS,
-    VALUE,
-    FilterCall,
-    Token,
-    refuse,
-    tokenize,
-)
+from flowcontrol.expressions.syntax import Compared, Joined, Not, Tree, Value, parse
+from flowcontrol.expressions.tokens import LITERALS, FilterCall, Token, refuse
 from flowcontrol.expressions.wording import PASSING, Refusal, describe, reason, summary
 
-DEEPEST_NESTING: Final = 50
 LONGEST_SHOWN: Final = 200
 
 
@@ -72,8 +64,9 @@ def compile_expression(source: str) -> Expression:
 @lru_cache(maxsize=4096)
 def compiled(source: str, autoescape: bool) -> Expression:
     """As `compile_expression`; ``autoescape`` is told to filters that make HTML."""
-    node, names = _Parser(source, autoescape).parse()
-    return Expression(source, names, node.evaluate)
+    compiler = _Compiler(autoescape)
+    node = compiler.node(parse(source))
+    return Expression(source, frozenset(compiler.names), node.evaluate)
 
 
 on_filters_changed(compiled.cache_clear)
@@ -106,7 +99,7 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-# Parsing
+# Compiling
 
 
 @dataclass(slots=True)
@@ -118,95 +111,25 @@ class _Node:
     is_constant: bool = False
 
 
-#: How tightly an operator holds its two sides.
-_BINDING: Final = {"or": 1, "and": 2, **dict.fromkeys(COMPARISONS, 4)}
-_NOT: Final = 3
+class _Compiler:
+    """Makes the closures of a tree's values and operators; collects the names that they read."""
 
-
-class _Parser:
-    """Top-down operator precedence, as `django.template.smartif`, with places for messages."""
-
-    def __init__(self, source: str, autoescape: bool) -> None:
-        self.source = source
+    def __init__(self, autoescape: bool) -> None:
         self.autoescape = autoescape
-        self.tokens = tokenize(source)
         self.names: set[str] = set()
-        self.depth = 0
-        self.token = self.previous = next(self.tokens)
 
-    def parse(self) -> tuple[_Node, frozenset[str]]:
-        if self.token.kind == END:
-            self.refuse(self.token, "The expression is empty.")
-        node = self.expression(0)
-        if self.token.kind == ")":
-            self.refuse(self.token, 'This ")" closes nothing.')
-        if self.token.kind != END:
-            self.refuse_value(self.token)
-        return node, frozenset(self.names)
-
-    def refuse(self, token: Token, message: str) -> Any:
-        refuse(self.source, token.position, message)
-
-    def advance(self) -> Token:
-        token = self.token
-        self.previous = token
-        if token.kind != END:
-            self.token = next(self.tokens)
-        return token
-
-    def expression(self, binding: int) -> _Node:
-        self.depth += 1
-        if self.depth > DEEPEST_NESTING:
-            self.refuse(self.token, "Parentheses and not are nested too deeply here.")
-        begin = self.token.position
-        left = self.operand()
-        while _BINDING.get(self.token.kind, 0) > binding:
-            operator = self.advance()
-            if operator.kind in COMPARISONS:
-                left = self.comparison(left, operator, begin)
-            else:
-                left = self.junction(left, operator)
-        self.depth -= 1
-        return left
-
-    def operand(self) -> _Node:
-        token = self.advance()
-        if token.kind == VALUE:
-            return self.value(token)
-        if token.kind == "not":
-            return _negation(self.expression(_NOT))
-        if token.kind == "(":
-            if self.token.kind == ")":
-                self.refuse(token, "There is nothing between these parentheses.")
-            node = self.expression(0)
-            closing = self.advance()
-            if closing.kind == END:
-                self.refuse(token, 'The ")" for this "(" is missing.')
-            if closing.kind != ")":
-                self.refuse_value(closing)
-            if self.token.kind == VALUE:
-                self.refuse_value(self.token)
-            return node
-        if token.kind == END:
-            self.refuse(token, "The expression ends too early: a value is missing.")
-        self.refuse(token, f'A value is missing before "{token.text}".')
-        raise AssertionError  # pragma: no cover (refuse raises)
-
-    def comparison(self, left: _Node, operator: Token, begin: int) -> _Node:
-        if self.token.kind == "not":
-            self.refuse(self.token, 'Put "not" and what belongs to it in parentheses.')
-        middle = self.token.position
-        right = self.expression(_BINDING[operator.kind])
-        if self.token.kind in COMPARISONS:
-            self.refuse_chain(begin, middle)
-        return _comparison(operator.kind, left, right)
-
-    def junction(self, left: _Node, operator: Token) -> _Node:
-        operands = [left.evaluate, self.expression(_BINDING[operator.kind]).evaluate]
-        while self.token.kind == operator.kind:
-            self.advance()
-            operands.append(self.expression(_BINDING[operator.kind]).evaluate)
-        return _Node(_all(operands) if operator.kind == "and" else _any(operands))
+    def node(self, tree: Tree) -> _Node:
+        match tree:
+            case Value(token):
+                return self.value(token)
+            case Not(operand):
+                return _negation(self.node(operand))
+            case Compared(left, operator, right):
+                return _comparison(operator, self.node(left), self.node(right))
+            case Joined(operator, operands):
+                parts = [self.node(operand).evaluate for operand in operands]
+                return _Node(_all(parts) if operator == "and" else _any(parts))
+        assert_never(tree)
 
     def value(self, token: Token) -> _Node:
         chain = FilterExpression(token.text, _filters_of(token))
@@ -231,27 +154,6 @@ class _Parser:
             return _constant(LITERALS[name])
         self.names.add(name)
         return _Node(compile_lookup(name))
-
-    def refuse_chain(self, begin: int, middle: int) -> None:
-        """``3 < a < 5``: say how to write it."""
-        second = self.token
-        self.advance()
-        self.expression(_BINDING[second.kind])
-        first = self.source[begin : second.position].strip()
-        rest = self.source[second.position : self.token.position].strip()
-        shared = self.source[middle : second.position].strip()
-        self.refuse(second, f'Comparisons cannot be chained; write "{first} and {shared} {rest}".')
-
-    def refuse_value(self, token: Token) -> None:
-        """A value stands where an operator was expected."""
-        for shouted in (self.previous, token):
-            if shouted.kind == VALUE and shouted.text.lower() in {"and", "or", "not", "in", "is"}:
-                self.refuse(shouted, f'Write "{shouted.text.lower()}" in small letters.')
-        if token.kind == VALUE and token.text[0] in "+-":
-            name = "add" if token.text[0] == "+" else "subtract"
-            sign = token.text[0]
-            self.refuse(token, f"Write n|{name}:1 instead of n {sign} 1.")
-        self.refuse(token, f'Before "{token.text}" an operator is missing, such as "and" or "==".')
 
 
 class _KnownFilters(Parser):

@@ -36,10 +36,11 @@ from django.template.defaulttags import (
 )
 
 from flowcontrol.exceptions import ExpressionError, ExpressionSyntaxError
-from flowcontrol.expressions.grammar import DEEPEST_NESTING, Expression, compiled
+from flowcontrol.expressions.grammar import Expression, compiled
 from flowcontrol.expressions.libraries import on_filters_changed
 from flowcontrol.expressions.lookups import Scope
 from flowcontrol.expressions.moments import local
+from flowcontrol.expressions.syntax import DEEPEST_NESTING
 from flowcontrol.expressions.tokens import Misread
 from flowcontrol.expressions.wording import PASSING, Refusal, describe, reason
 

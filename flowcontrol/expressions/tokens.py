@@ -87,11 +87,13 @@ class Misread(ExpressionSyntaxError):
 
 @dataclass(frozen=True, slots=True)
 class FilterCall:
-    """One ``|name:argument`` of a value."""
+    """One ``|name:argument`` of a value; in its text it begins, and its argument begins, where."""
 
     name: str
     function: Filter
     takes: bool
+    begin: int = 0
+    argument: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,11 @@ def _value_end(source: str, position: int) -> tuple[int, tuple[FilterCall, ...]]
     calls = []
     while match := _FILTER.match(source, end):
         name, start = match["name"], match.start("name")
-        end = match.end()
+        begin, end = match.span()
         function = active_filters().get(name)
         if function is None:
             _refuse_unknown_filter(source, start, name)
+        argument = end - position
         if match["colon"]:
             if end == len(source) or source[end].isspace():
                 refuse(source, end, f'The value of "{name}" has to follow the ":" without a space.')
@@ -151,7 +154,8 @@ def _value_end(source: str, position: int) -> tuple[int, tuple[FilterCall, ...]]
                 refuse(source, end, "After the colon of a filter stands one text, number or name.")
             end = _operand_end(source, end)
         _check_argument(source, start, name, function, bool(match["colon"]))
-        calls.append(FilterCall(name, function, bool(match["colon"])))
+        takes = bool(match["colon"])
+        calls.append(FilterCall(name, function, takes, begin - position, argument))
     rest = _skip_space(source, end)
     if source.startswith("|", rest) and not source.startswith("||", rest):
         refuse(source, rest, 'After "|" the name of a filter is missing, as in n|add:1.')
