@@ -6,13 +6,13 @@ that fails when a run reaches it, so that runs which never get there go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowcontrol.base import BaseAction, Directive, Effects, RunHandle
 from flowcontrol.documents import JSONObject, read_document
-from flowcontrol.exceptions import AuthorError, ConfigError, ExpressionError
+from flowcontrol.exceptions import AuthorError, ConfigError, DocumentError, ExpressionError
 from flowcontrol.expressions import Expression, Scope, compile_expression, to_json
 from flowcontrol.program import Node, Program
 from flowcontrol.registry import actions
@@ -24,6 +24,7 @@ from flowcontrol.schemas import (
     find_value_problems,
     mask_secrets,
     subschemas,
+    value_checker,
     with_defaults,
 )
 
@@ -119,6 +120,8 @@ class ProgramPlan:
     """``(uid, message)`` of each row that cannot execute."""
     identity: str | None = None
     """The name of the user whom the flow acts as."""
+    state_problems: Callable[[object], list[Problem]] | None = None
+    """What does not fit ``state_schema``; without one ``None``, so that it costs nothing."""
 
 
 class _Broken(BaseAction):
@@ -147,8 +150,20 @@ def compile_document(document: Mapping[str, Any]) -> Program:
         content_type=document["content_type"],
         problems=tuple(problems),
         identity=document["identity"],
+        state_problems=_state_checker(document["state_schema"]),
     )
     return Program(nodes, first, plan)
+
+
+def _state_checker(
+    schema: Mapping[str, Any] | None,
+) -> Callable[[object], list[Problem]] | None:
+    if not schema:
+        return None
+    try:
+        return value_checker(schema)
+    except ValueError as error:
+        raise DocumentError(f"The state schema cannot be read: {error}") from error
 
 
 def problems_of(document: Any) -> list[tuple[str, str]]:

@@ -79,6 +79,14 @@ class StateTooBig(NotJSON):
     """A state that has grown beyond ``FLOWCONTROL_MAX_STATE_BYTES``."""
 
 
+class StateMismatch(AuthorError):
+    """A row would have left the state in a form that the flow's state schema does not allow."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)
+
+
 class EndlessLoop(AuthorError):
     """A loop that turned too often without ever waiting."""
 

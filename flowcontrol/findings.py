@@ -286,7 +286,7 @@ def _while_findings(item: JSONObject) -> Iterator[Finding]:
     inside = [placed.row for placed in walk({"actions": item["children"]}, only_enabled=True)]
     if names & {"object", "now", "today", "run"} or any(
         row["action"] in ENDS_A_LOOP
-        or row["action"] == "set_state"
+        or row["action"] in ("set_state", "remove_keys")
         or row["config"].get("if_past") in ("break", "abort")
         or names & sets_names(row)
         or not _sets_are_known(row)

@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypeGuard
 from urllib.parse import unquote
 
@@ -51,6 +51,7 @@ __all__ = [
     "place",
     "replace_formatted",
     "subschemas",
+    "value_checker",
     "with_defaults",
 ]
 
@@ -113,7 +114,19 @@ def find_value_problems(schema: Schema, config: object) -> list[Problem]:
     Raises:
         ValueError: the schema is not one, see :func:`check_schema`.
     """
-    compiled = _compiled(schema)
+    return _value_problems(_compiled(schema), config)
+
+
+def value_checker(schema: Schema) -> Callable[[object], list[Problem]]:
+    """:func:`find_value_problems` with the schema already compiled, for who asks it often.
+
+    Raises:
+        ValueError: the schema is not one, see :func:`check_schema`.
+    """
+    return partial(_value_problems, _compiled(schema))
+
+
+def _value_problems(compiled: _Compiled, config: object) -> list[Problem]:
     config = _plain_object(config)
     computed = (
         [name for name, value in config.items() if is_computed(value)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
@@ -33,14 +33,18 @@ from flowcontrol.directives import (
     Suspend,
     SuspendAndRepeat,
 )
-from flowcontrol.exceptions import EndlessLoop
+from flowcontrol.exceptions import EndlessLoop, StateMismatch
 from flowcontrol.expressions import Scope
-from flowcontrol.history import StepLog
+from flowcontrol.history import StepLog, reverse_patch
 from flowcontrol.interpreter import advance
 from flowcontrol.models import load_objects, user_named
 from flowcontrol.needs import Needs
+from flowcontrol.problems import Problem
 from flowcontrol.program import Node, Program
+from flowcontrol.schemas import MASK, mask_secrets
 from flowcontrol.storable import state_text, storable, store_result, text_of
+
+T = TypeVar("T")
 
 _DIRECTIVE_NAMES: Final[dict[type, str]] = {
     type(FlowDirective.CONTINUE): "continue",
@@ -240,7 +244,10 @@ class Slice:
             self._set_loop_variables()
         elif scope.loop:
             scope.loop = {}
-        directive = self._answer(node, frame)
+        if self.plan.state_problems is None:
+            directive = self._answer(node, frame)
+        else:
+            directive = self._fitting(partial(self._answer, node, frame))
         cursor = advance(self.program, self.cursor, directive)
         if frame.phase == RETURN and node.has_budget and isinstance(directive, Enter):
             self._check_turns(cursor, node)
@@ -309,6 +316,33 @@ class Slice:
             handle.state = scope.state = self.state
         return answer
 
+    def _fitting(self, ask: Callable[[], T]) -> T:
+        """Ask a row of a flow with a state schema: what it leaves in the state has to fit.
+
+        Raises:
+            StateMismatch: it does not; the state is then what it was before the row.
+        """
+        state, before = self.state, dict(self.state)
+        answer = ask()
+        # Only what changed is checked: a step that leaves the state alone costs a comparison.
+        if reverse_patch(before, self.state) is not None:
+            problems = self.plan.state_problems(self.state) if self.plan.state_problems else []
+            if problems:
+                message = self._mismatch(problems[0])
+                state.clear()
+                state.update(before)
+                self.state = self.handle.state = self.scope.state = state
+                raise StateMismatch(message, problems)
+        return answer
+
+    def _mismatch(self, problem: Problem) -> str:
+        schema, key = self.plan.state_schema or {}, problem.path[0] if problem.path else ""
+        told = str(problem)
+        shown = {key: self.state.get(str(key))}
+        if mask_secrets(schema, shown) != shown:
+            told = f"{key}: {MASK}"  # what is wrong with a secret may repeat it
+        return f"The state does not fit the state schema of the flow. {told}"
+
     def record(self, node: Node, directive: Directive, visit: int) -> None:
         """Let the action write down what came of its call, as part of the step that called."""
         if type(node.action).record is BaseAction.record:
@@ -319,7 +353,10 @@ class Slice:
             result = None
         handle.visit = visit
         try:
-            self._ask_with_own_state(partial(node.action.record, result), self._config)
+            ask = partial(
+                self._ask_with_own_state, partial(node.action.record, result), self._config
+            )
+            ask() if self.plan.state_problems is None else self._fitting(ask)
         finally:
             handle.visit = self.visit
         self.log.add_notes(handle.notes)

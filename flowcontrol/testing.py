@@ -175,6 +175,7 @@ def rehearse(
     obj: models.Model | None = None,
     payload: Mapping[str, Any] | None = None,
     now: datetime = NOON,
+    state_schema: Mapping[str, Any] | None = None,
     max_steps: int = 100_000,
     restarting: bool = False,
 ) -> Rehearsal:
@@ -187,7 +188,7 @@ def rehearse(
     Raises:
         Exception: whatever a row raises.
     """
-    document = make_document(*rows)
+    document = make_document(*rows, state_schema=dict(state_schema) if state_schema else None)
     program = compile_document(document)
     names = _names(document)
     claim = Claim(

@@ -137,3 +137,36 @@ class UpdateState(_StateAction):
         sign = " =" if config.get("evaluate") else ":"
         told = ", ".join(f"{key}{sign} {value}" for key, value in list(state.items())[:3])
         return _now("Set %(values)s") % {"values": told + (", …" if len(state) > 3 else "")}
+
+
+@register_action
+class RemoveKeys(BaseAction):
+    """Removes values from the state; what is not there is no error."""
+
+    name = "remove_keys"
+    verbose_name = _("Remove keys")
+    description = _("Removes values from the state of the run, by name.")
+    group = _("State")
+    effects: ClassVar[Effects] = "none"
+    writes_json = True
+    icon = "state"
+    config_schema = {
+        "type": "object",
+        "properties": {
+            "keys": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
+        },
+        "required": ["keys"],
+        "additionalProperties": False,
+    }
+    labels: ClassVar[Mapping[str, Any]] = {"keys": _("Names")}
+    help_texts: ClassVar[Mapping[str, Any]] = {
+        "keys": _("One name a line. A name that is not there is no error."),
+    }
+
+    def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
+        for key in config["keys"]:
+            run.state.pop(key, None)
+        return FlowDirective.CONTINUE
+
+    def sentence(self, config: Config) -> str:
+        return _now("Remove %(names)s from the state") % {"names": shown(config.get("keys", "…"))}

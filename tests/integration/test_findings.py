@@ -359,6 +359,7 @@ def test_a_while_whose_condition_nothing_inside_can_change():
     [
         UpdateState(n="n|add:1"),
         SetState(m="1"),
+        row("remove_keys", keys=["n"]),
         If("m", [UpdateState(n="1")]),
         row("log", message="x", result_key="n"),
         row("update_state", state={"$expr": "m"}),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flowcontrol.base import BaseAction, RunHandle
-from flowcontrol.exceptions import ConfigError, ExpressionError, NotJSON
+from flowcontrol.base import BaseAction, Continue, RunHandle
+from flowcontrol.exceptions import ConfigError, ExpressionError, NotJSON, StateMismatch
 from flowcontrol.registry import actions
-from flowcontrol.testing import For, SetState, UpdateState, rehearse, row
+from flowcontrol.testing import For, Log, Rehearsal, SetState, UpdateState, rehearse, row
 from tests.testapp.models import Parcel
 
 NOON = datetime(2013, 2, 8, 12, tzinfo=UTC)
@@ -144,7 +144,115 @@ def test_what_was_computed_is_not_evaluated_a_second_time(action: str):
         ("update_state", {"state": {"n": "n|add:1"}, "evaluate": True}, "Set n = n|add:1"),
         ("update_state", {"state": {"n": 0}}, "Set n: 0"),
         ("update_state", {"state": dict.fromkeys("abcd", 1)}, "Set a: 1, b: 1, c: 1, …"),
+        ("remove_keys", {"keys": ["a", "b"]}, "Remove a, b from the state"),
+        (
+            "remove_keys",
+            {"keys": {"$expr": "trigger.names"}},
+            "Remove trigger.names from the state",
+        ),
     ],
 )
 def test_rows_read_as_sentences(action: str, config: dict[str, Any], sentence: str):
     assert actions[action]().sentence(config) == sentence
+
+
+def test_keys_are_removed_by_name():
+    item = row("remove_keys", keys=["a", "missing"])
+    assert rehearse(item, state={"a": 1, "b": {"a": 2}}).state == {"b": {"a": 2}}
+
+
+def test_the_names_to_remove_may_be_computed():
+    item = row("remove_keys", keys={"$expr": "names"})
+    assert rehearse(item, state={"a": 1, "names": ["a", "names"]}).state == {}
+    assert rehearse(item, state={"a": 1, "names": "a"}).state == {"names": "a"}
+    with pytest.raises(ConfigError, match="keys → entry 1"):
+        rehearse(item, state={"names": [5]})
+
+
+# --- the state schema ---------------------------------------------------------------------------
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "n": {"type": "integer", "maximum": 3},
+        "pin": {"type": "string", "format": "secret", "maxLength": 4},
+    },
+    "additionalProperties": {"type": "string"},
+    "required": ["n"],
+}
+
+
+def under_schema(*rows: Any, state: Any = None, schema: Any = SCHEMA) -> Rehearsal:
+    return rehearse(*rows, state=state or {"n": 0}, state_schema=schema)
+
+
+def test_a_state_that_fits_its_schema_is_left_alone():
+    assert under_schema(UpdateState(n="n|add:1", word="'x'")).state == {"n": 1, "word": "x"}
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (UpdateState(n="5"), "n: must be at most 3"),
+        (UpdateState(n="'x'"), "n: must be a whole number"),
+        (UpdateState(other="1"), "other: must be text"),
+        (SetState(word="'x'"), "n"),
+        (row("remove_keys", keys=["n"]), "n"),
+        (row("set_state", state={"n": 1, "word": [1]}), "word: must be text"),
+    ],
+)
+def test_a_row_that_leaves_a_state_that_does_not_fit_fails(item: Any, told: str):
+    state = {"n": 0}
+    with pytest.raises(StateMismatch, match=told) as raised:
+        under_schema(item, state=state)
+    assert raised.value.problems
+    assert state == {"n": 0}
+
+
+def test_an_action_of_a_project_is_held_to_the_schema_too():
+    class Count(BaseAction):
+        name = "test.count"
+        effects = "none"
+
+        def run(self, *, run: RunHandle, obj: Any, config: Any) -> None:
+            run.state["n"] += 1
+
+    with actions.temporarily(Count):
+        assert under_schema(*[row("test.count")] * 3).state == {"n": 3}
+        with pytest.raises(StateMismatch, match="n: must be at most 3"):
+            under_schema(*[row("test.count")] * 4)
+
+
+def test_a_result_has_to_fit_as_well():
+    item = row("for", end=1, result_key="")
+    assert under_schema(item).state == {"n": 0}
+
+    class Answer(BaseAction):
+        name = "test.answer"
+        effects = "none"
+
+        def run(self, *, run: RunHandle, obj: Any, config: Any) -> Continue:
+            return Continue(7)
+
+    with actions.temporarily(Answer), pytest.raises(StateMismatch, match="said: must be text"):
+        under_schema(row("test.answer", result_key="said"))
+
+
+def test_what_is_wrong_with_a_secret_does_not_repeat_it():
+    with pytest.raises(StateMismatch) as raised:
+        under_schema(UpdateState(pin="'hush-hush'"))
+    assert "hush" not in str(raised.value)
+    assert "pin" in str(raised.value)
+
+
+def test_only_a_row_that_changes_the_state_is_held_to_the_schema():
+    """A run in flight whose state does not fit, because it was begun otherwise, can go on."""
+    assert under_schema(Log("x"), UpdateState(n="n"), state={"n": 9}).state == {"n": 9}
+
+
+def test_without_a_schema_nothing_is_compared(monkeypatch: pytest.MonkeyPatch):
+    def never(*args: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("flowcontrol.slices.reverse_patch", never)
+    assert rehearse(UpdateState(n="1"), state={}).state == {"n": 1}
