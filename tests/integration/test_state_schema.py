@@ -1,4 +1,4 @@
-"""The state schema of a version: a row that leaves the state otherwise fails, and nothing is lost."""
+"""The state schema of a version: a row that leaves the state otherwise fails; nothing is lost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _actions() -> Any:
 
 
 def stored(run: FlowRun) -> dict[str, Any]:
-    return FlowRun.objects.values_list("state", flat=True).get(pk=run.pk)
+    return dict(FlowRun.objects.values_list("state", flat=True).get(pk=run.pk))
 
 
 def test_the_run_keeps_its_last_good_state_and_names_row_and_key():
