@@ -72,6 +72,7 @@ def everything_pure() -> list[JSONObject]:
     """A flow with a row of each type that touches nothing but the state."""
     return [
         SetState(n="0", label="object.label", who="run.pk"),
+        row("remove_keys", keys=["who"]),
         For(
             3,
             [
