@@ -169,8 +169,9 @@ class Delay(BaseAction):
         base = as_moment(base, zone)
         if not any(config.get(name) for name in ("base", "duration", "months")):
             # "At 23:55", asked at 23:55: tomorrow. A daily loop would otherwise do all its rounds
-            # in the one moment that the first of them waited for.
-            base += timedelta.resolution
+            # in the one moment that the first of them waited for. Added in UTC: on the wall it
+            # would lead from the second of two equal times back to the first.
+            base = (base.astimezone(UTC) + timedelta.resolution).astimezone(zone)
         moment = moment_after(
             base,
             duration=parse_duration(config["duration"]) if config.get("duration") else None,

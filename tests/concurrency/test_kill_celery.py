@@ -52,7 +52,7 @@ pytestmark = [
     ),
 ]
 
-LEASE: Final = 1.5
+LEASE: Final = 3
 SWEEP: Final = 0.5
 """Seconds: how long a lease lasts, and after how many of them a sweep claims nothing more."""
 
