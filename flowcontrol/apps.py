@@ -13,12 +13,16 @@ REGISTERING: Final = (
     "flowcontrol.checks",
     "flowcontrol.firing",
     "flowcontrol.actions.control",
+    "flowcontrol.actions.lists",
+    "flowcontrol.actions.errors",
     "flowcontrol.actions.state",
     "flowcontrol.actions.waiting",
     "flowcontrol.actions.messaging",
     "flowcontrol.actions.webhooks",
     "flowcontrol.actions.objects",
+    "flowcontrol.actions.events",
     "flowcontrol.actions.flows",
+    "flowcontrol.actions.parallel",
 )
 """Modules that are imported for what importing them does: each registers something."""
 

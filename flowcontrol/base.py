@@ -5,7 +5,7 @@ Re-exports :class:`FlowDirective` and the directives, so that one import is enou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -21,7 +21,7 @@ from flowcontrol.directives import (
     Suspend,
     SuspendAndRepeat,
 )
-from flowcontrol.exceptions import RetryLater
+from flowcontrol.exceptions import ActionFailed, RetryLater
 from flowcontrol.expressions import Scope, compile_expression, compile_template
 from flowcontrol.trials import in_trial
 
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.utils.functional import _StrOrPromise
 
+    from flowcontrol.pages import Page
+
 
 __all__ = [
     "NO_RESULT",
     "Abort",
+    "ActionFailed",
     "BaseAction",
     "Break",
     "Continue",
@@ -61,8 +64,11 @@ class RunHandle:
             to be JSON, or the step fails.
         now: the moment of this slice (aware datetime), by the engine's clock.
         memo: what this row noted when it entered its block or repeated itself, else ``None``.
+        pages: rows of the database that rows of the flow walk over, for as long as this slice.
+        items: the list that this row handed over when it entered its block, else ``None``.
         wakeup: what woke the run, for a row that is asked again after waiting; ``None`` if its
-            time simply came.
+            time simply came. ``by`` in it is ``event``, ``task``, ``children``, ``code`` or
+            ``operator``, ``data`` what came with it.
         acts_as: the name of the user whom the flow acts as, or ``None``.
         attempt: 1 for the first try of this step, 2 for its first retry, and so on.
     """
@@ -70,16 +76,21 @@ class RunHandle:
     __slots__ = (
         "_identity",
         "_load_identity",
+        "_load_names",
         "_load_user",
         "_user",
         "acts_as",
         "attempt",
         "flow",
+        "items",
         "memo",
         "new_object",
+        "node",
         "notes",
         "now",
+        "pages",
         "pk",
+        "progress",
         "scope",
         "state",
         "visit",
@@ -100,6 +111,7 @@ class RunHandle:
         load_user: Callable[[], Any] | None = None,
         acts_as: str | None = None,
         load_identity: Callable[[], Any] | None = None,
+        load_names: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self.pk = pk
         self.flow = flow
@@ -110,7 +122,12 @@ class RunHandle:
         self.attempt = attempt
         self.wakeup = wakeup
         self.memo: Any = None
+        self.items: list[Any] | None = None
+        self.progress: tuple[int, int | None] | None = None
+        self.node: Any = None
+        self.pages: dict[Any, Page] = {}
         self._load_user = load_user
+        self._load_names = load_names
         self._user: Any = None
         self.acts_as = acts_as
         self._load_identity = load_identity
@@ -165,6 +182,25 @@ class RunHandle:
             raise ValueError(f"{obj!r} has to be saved before a run can be about it.")
         self.new_object = obj
 
+    @property
+    def names(self) -> dict[str, Any]:
+        """The loop variables of the blocks around this row, in the form that ``Enter`` takes."""
+        return self._load_names()
+
+    @property
+    def rows_inside(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The rows directly inside this row that are switched on: ``(uid, fixed config)`` each."""
+        inside = []
+        row = self.node.first_child
+        while row is not None:
+            inside.append((row.uid, row.payload.config))
+            row = row.following
+        return inside
+
+    def report_progress(self, done: int, total: int | None = None) -> None:
+        """Tell how far this row is; the page of the run shows "37 of 120" while it stands here."""
+        self.progress = (int(done), None if total is None else int(total))
+
     def evaluate(self, source: str) -> Any:
         """The value of an expression, with the names that it can read at this row.
 
@@ -180,6 +216,7 @@ class RunHandle:
     # Expressions can see the handle as ``run``; these are not for them.
     log.alters_data = True  # type: ignore[attr-defined]
     set_object.alters_data = True  # type: ignore[attr-defined]
+    report_progress.alters_data = True  # type: ignore[attr-defined]
     evaluate.alters_data = True  # type: ignore[attr-defined]
     render.alters_data = True  # type: ignore[attr-defined]
 
@@ -244,6 +281,14 @@ class BaseAction:
     by themselves."""
     follows: ClassVar[tuple[str, ...]] = ()
     """Names of the types it has to come right after, as ``else`` comes after ``if``."""
+    inside: ClassVar[tuple[str, ...]] = ()
+    """Names of the types it has to be directly in, as ``branch`` is in ``parallel``."""
+    holds: ClassVar[tuple[str, ...]] = ()
+    """Names of the only types that can be directly in it; empty: any."""
+    handles_errors: ClassVar[bool] = False
+    """It handles errors of the block it follows, see :meth:`handles`."""
+    runs_always: ClassVar[bool] = False
+    """It follows a block, and whatever leaves that block goes through it first."""
     groupable: ClassVar[bool] = False
     """A ``"database"`` type that may share one transaction with the database steps beside it."""
     can_try: ClassVar[bool] = False
@@ -260,6 +305,9 @@ class BaseAction:
     """Names that its templates can read beside the usual ones, so that the checker knows them."""
     retry: ClassVar[Mapping[str, Any] | None] = None
     """Default retry policy, see :mod:`flowcontrol.failures`."""
+    starts_children: ClassVar[bool] = False
+    """It waits for runs that it has started; they are canceled when the flow goes on without them
+    after an error."""
     computes_once: ClassVar[bool] = False
     """Its computed values are computed for :meth:`run` and not again: once it has a memo, its
     config holds only what is fixed, and what has to stay is for the row to note."""
@@ -288,6 +336,16 @@ class BaseAction:
         """
         return FlowDirective.CONTINUE
 
+    def handles(self, names: Collection[str], message: str, config: Mapping[str, Any]) -> bool:
+        """For types that handle errors: whether this is one of theirs.
+
+        Args:
+            names: the short and full names of the error's class and its base classes.
+            message: what it says.
+            config: the row's config.
+        """
+        return False
+
     def sentence(self, config: Mapping[str, Any]) -> str:
         """The row as a person would say it; the default is the type's name."""
         return str(self.verbose_name or self.name)
@@ -296,6 +354,12 @@ class BaseAction:
     def upgrade_config(cls, config: dict[str, Any], from_version: int) -> dict[str, Any]:
         """The config of an older ``schema_version`` in today's form."""
         return config
+
+    @classmethod
+    def sets_names(cls, config: Mapping[str, Any]) -> set[str]:
+        """The state keys and loop variables that a row with this config gives a value."""
+        name = config.get("var_name")
+        return {*cls.state_keys, *([name] if isinstance(name, str) else ())}
 
     @classmethod
     def check_config(cls, config: Mapping[str, Any]) -> list[tuple[str, str, str]]:

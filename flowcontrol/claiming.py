@@ -36,6 +36,7 @@ _COLUMNS: Final = (
     "object_id",
     "state",
     "cursor",
+    "items",
     "wakeup",
     "firing_id",
     "started_by_id",
@@ -44,6 +45,7 @@ _COLUMNS: Final = (
     "attempts",
     "rescues",
     "depth",
+    "awaited_as",
 )
 
 
@@ -66,6 +68,8 @@ class Claim:
     attempts: int
     rescues: int
     depth: int
+    awaited_as: str
+    items: dict[str, list[Any]]
     token: uuid.UUID
 
 
@@ -223,7 +227,7 @@ def _take(
 
 def _read(row: Sequence[Any], token: uuid.UUID) -> Claim:
     values = dict(zip(_COLUMNS, row, strict=True))
-    for name in ("state", "cursor", "wakeup"):
+    for name in ("state", "cursor", "items", "wakeup"):
         if isinstance(values[name], str):
             values[name] = json.loads(values[name])
     return Claim(**values, token=token)

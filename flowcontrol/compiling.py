@@ -182,7 +182,7 @@ def _compile_block(
     problems: list[tuple[str, str]],
 ) -> Node | None:
     """Compile sibling rows and link them; the first of them, or ``None`` for an empty block."""
-    block: list[tuple[Node, bool]] = []
+    chains: list[list[Node]] = []
     previous: str | None = None
     starts_chain = True
     for item in rows:
@@ -198,20 +198,35 @@ def _compile_block(
         previous = action_type.name if action_type else item["action"]
         if not item["enabled"]:
             continue
+        inside = action_type.inside if action_type else ()
+        if inside and (parent is None or parent.name not in inside):
+            message = f"{item['action']!r} has to be directly in {' or '.join(inside)}."
+            problems.append((item["uid"], message))
         node = _compile_row(item, parent, problems)
         nodes[node.uid] = node
-        block.append((node, starts_chain))
+        if starts_chain or not chains:
+            chains.append([])
+        chains[-1].append(node)
         starts_chain = False
         node.first_child = _compile_block(item["children"], node, nodes, problems)
     after_chain: Node | None = None
-    following: Node | None = None
-    for node, starts in reversed(block):
+    for chain in reversed(chains):
+        _link(chain, after_chain)
+        after_chain = chain[0]
+    return after_chain
+
+
+def _link(chain: Sequence[Node], after: Node | None) -> None:
+    """Link rows that belong together: If with its Else, Try with On error and Always."""
+    always = chain[-1] if chain[-1].action.runs_always else None
+    handlers = tuple([node for node in chain if node.action.handles_errors])
+    for node, following in zip(chain, [*chain[1:], after], strict=True):
         node.following = following
-        node.following_block = after_chain
-        following = node
-        if starts:
-            after_chain = node
-    return following
+        node.following_block = after
+        if always is not None and node is not always:
+            node.following_block = node.always = always
+        if not node.action.handles_errors and node is not always:
+            node.handlers = handlers
 
 
 def _compile_row(item: JSONObject, parent: Node | None, problems: list[tuple[str, str]]) -> Node:

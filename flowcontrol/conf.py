@@ -42,6 +42,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "WEBHOOK_HOSTS": None,
     "WEBHOOK_MAX_BYTES": 500_000,
     "WEBHOOK_NETWORKS": (),
+    "WATCHED_MODELS": (),
     "WORKER_POLL_SECONDS": 1.0,
 }
 
@@ -71,6 +72,7 @@ class Settings:
     WEBHOOK_HOSTS: Sequence[str] | None
     WEBHOOK_MAX_BYTES: int
     WEBHOOK_NETWORKS: Sequence[str]
+    WATCHED_MODELS: Sequence[str]
     WORKER_POLL_SECONDS: float
 
     def __getattr__(self, name: str) -> Any:

@@ -33,7 +33,8 @@ class Frame(NamedTuple):
     """One row on the way from the outside to where the run stands.
 
     ``memo`` and ``names`` belong to the open block (see :class:`flowcontrol.directives.Enter`);
-    ``turns`` counts how often it asked for a further round since the run last parked.
+    ``turns`` counts how often it asked for a further round since the run last parked. ``progress``
+    is how far the row says it is: ``[done, of how many]``, or ``[done, null]``.
     """
 
     uid: str
@@ -41,6 +42,7 @@ class Frame(NamedTuple):
     memo: Any = None
     names: Mapping[str, Any] | None = None
     turns: int = 0
+    progress: tuple[int, int | None] | None = None
 
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {"at": self.uid}
@@ -52,6 +54,8 @@ class Frame(NamedTuple):
             data["names"] = dict(self.names)
         if self.turns:
             data["turns"] = self.turns
+        if self.progress:
+            data["progress"] = list(self.progress)
         return data
 
     @classmethod
@@ -62,6 +66,7 @@ class Frame(NamedTuple):
             data.get("memo"),
             data.get("names"),
             data.get("turns", 0),
+            (progress[0], progress[1]) if (progress := data.get("progress")) else None,
         )
 
 

@@ -13,12 +13,14 @@ from typing import Final
 from django.db import InterfaceError, OperationalError, transaction
 
 from flowcontrol.announcing import announce
+from flowcontrol.children import cancel_children
 from flowcontrol.conf import Clock
 from flowcontrol.cursor import Frame
 from flowcontrol.dialect import is_lost, run_connection
 from flowcontrol.directives import Directive
 from flowcontrol.exceptions import AuthorError, ClaimLost, ConnectionLost
 from flowcontrol.failures import message_of
+from flowcontrol.handling import handled
 from flowcontrol.models import FlowRun
 from flowcontrol.program import Node
 from flowcontrol.slices import (
@@ -156,34 +158,53 @@ def guarded(piece: Slice, work: Work, saved: Saved | None = None) -> WriteBack |
     """
     connection = run_connection()
     session = connection.connection
-    try:
-        if connection.in_atomic_block:
-            with transaction.atomic(using=run_alias()):
-                return work()
-        return work()
-    except KeyboardInterrupt:
-        raise
-    except ClaimLost:
-        if saved is None or not _is_still_held(saved):
+    while True:
+        try:
+            if connection.in_atomic_block:
+                with transaction.atomic(using=run_alias()):
+                    return work()
+            return work()
+        except KeyboardInterrupt:
             raise
-        piece.restore(saved)
-        return failed(
-            piece,
-            AuthorError(
-                "It took the run away from itself, by cancelling, pausing or moving it. An "
-                "action says what should happen by what it returns, for example "
-                "FlowDirective.ABORT."
-            ),
-        )
-    except ObjectGone:
-        gone = Obsolete(f"Its object ({piece.claim.object_id}) is gone.")
-        return guarded(piece, lambda: row_of(piece, gone))
-    except BaseException as error:  # an action's SystemExit is its run's failure, not ours
-        if is_lost(connection, session, error):
-            raise ConnectionLost(f"{message_of(error)} (run #{piece.claim.id})") from error
-        if saved is not None:
+        except ClaimLost:
+            if saved is None or not _is_still_held(saved):
+                raise
             piece.restore(saved)
-        return failed(piece, error)
+            return failed(
+                piece,
+                AuthorError(
+                    "It took the run away from itself, by cancelling, pausing or moving it. An "
+                    "action says what should happen by what it returns, for example "
+                    "FlowDirective.ABORT."
+                ),
+            )
+        except ObjectGone:
+            gone = Obsolete(f"Its object ({piece.claim.object_id}) is gone.")
+            work, saved = partial(row_of, piece, gone), None
+        except BaseException as error:  # an action's SystemExit is its run's failure, not ours
+            if is_lost(connection, session, error):
+                raise ConnectionLost(f"{message_of(error)} (run #{piece.claim.id})") from error
+            if saved is not None:
+                piece.restore(saved)
+            try:
+                node = handled(piece, error)
+            except Exception as worse:  # noqa: BLE001 (what the flow says of it is wrong itself)
+                return failed(piece, worse)
+            if node is None:
+                return failed(piece, error)
+            work, saved = partial(_go_on_after, piece, node, had_effects=saved is not None), None
+
+
+def _go_on_after(piece: Slice, node: Node, *, had_effects: bool) -> WriteBack | None:
+    """Go on where the flow wants to after an error of ``node``."""
+    if had_effects and not piece.cursor.ended:
+        # Written at once: what was called outside is not to be called again for it.
+        with transaction.atomic(using=run_alias()):
+            if node.action.starts_children:
+                reason = "The flow went on without it, after an error."
+                cancel_children(piece.claim.id, piece.handle.now, reason)
+            checkpoint(piece)
+    return row_of(piece, piece.step_through())
 
 
 def _is_still_held(saved: Saved) -> bool:

@@ -188,6 +188,20 @@ class WebhookUnavailable(WebhookFailed):
         self.retry_after = retry_after
 
 
+class ActionFailed(FlowcontrolError):
+    """A row failed on purpose: a Fail, a wait that ran out, a run it waited for that went wrong.
+
+    It follows the row's policies like any other failure at run time, and On error can handle it.
+    Where it stands for an earlier error, ``kind`` is the class of that one, and ``names`` are all
+    by which On error knows it.
+    """
+
+    def __init__(self, message: str, names: Sequence[str] = (), *, kind: str = "") -> None:
+        super().__init__(message)
+        self.names = tuple(names)
+        self.kind = kind or type(self).__name__
+
+
 class RetryLater(FlowcontrolError):
     """Raised by an action: try this step again after ``after``, whatever its retry policy says."""
 

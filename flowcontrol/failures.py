@@ -21,7 +21,13 @@ from typing import Any, Final
 
 from django.db import OperationalError
 
-from flowcontrol.exceptions import AuthorError, ExpressionError, PoisonousRun, RetryLater
+from flowcontrol.exceptions import (
+    ActionFailed,
+    AuthorError,
+    ExpressionError,
+    PoisonousRun,
+    RetryLater,
+)
 
 LONGEST_TRACEBACK: Final = 20_000
 LONGEST_WAIT: Final = 366 * 24 * 3600
@@ -48,6 +54,18 @@ RETRY_SCHEMA: Final[Mapping[str, Any]] = {
     },
     "additionalProperties": False,
 }
+
+ON_ERROR_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "then": {"type": "string", "enum": ["fail", "continue", "leave", "break"]},
+        "errors": {"type": "array", "items": {"type": "string"}},
+        "save_as": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$", "maxLength": 100},
+    },
+    "required": ["then"],
+    "additionalProperties": False,
+}
+"""What a row does when it has failed for good; see :mod:`flowcontrol.handling`."""
 
 
 def wait_before_retry(
@@ -114,7 +132,7 @@ def message_of(error: BaseException) -> str:
         text = str(error).strip()
     except Exception:  # noqa: BLE001 (an error that cannot even be told must not stop others)
         text = "its message cannot be shown."
-    if isinstance(error, AuthorError) and text:
+    if isinstance(error, AuthorError | ActionFailed) and text:
         return text
     return f"{name}: {text}" if text else name
 

@@ -17,7 +17,7 @@ from flowcontrol.documents import JSONObject, read_document, walk
 from flowcontrol.drafting import MAX_DEPTH
 from flowcontrol.exceptions import AuthorError, ExpressionSyntaxError
 from flowcontrol.expressions import RESERVED_NAMES, compile_expression, compile_template
-from flowcontrol.failures import RETRY_SCHEMA
+from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
 from flowcontrol.models import Flow, user_named
 from flowcontrol.schemas import (
     check_schema,
@@ -33,7 +33,7 @@ ENDS_THE_RUN: Final = frozenset({"stop"})
 LEAVES_THE_BLOCK: Final = frozenset({"leave", "break"})
 ENDS_A_LOOP: Final = frozenset({"break", "stop"})
 SETS_VALUES: Final = frozenset({"set_state", "update_state"})
-EVALUATES_TEXTS: Final = frozenset({*SETS_VALUES, "start_flow"})
+EVALUATES_TEXTS: Final = frozenset({*SETS_VALUES, "start_flow", "start_flow_for_each"})
 
 FIXES: Final[Mapping[str, Any]] = {
     "config": gettext_lazy("Open the row and correct it."),
@@ -53,9 +53,11 @@ FIXES: Final[Mapping[str, Any]] = {
     "missing-trigger": gettext_lazy("Choose a trigger that is there."),
     "no-loop": gettext_lazy("Move the row into a loop, or let it leave the block around it."),
     "no-rows-inside": gettext_lazy("Move the rows inside it to another place."),
+    "on-error": gettext_lazy("Correct what the row does on an error, or leave it empty."),
     "out-of-place": gettext_lazy("Move the row to its place, or delete it."),
     "reserved-name": gettext_lazy("Choose another name."),
     "retry": gettext_lazy("Correct the retry policy of the row, or leave it empty."),
+    "same-key": gettext_lazy("Give the value another name in one of the branches."),
     "start-circle": gettext_lazy("Make sure that a condition ends the circle."),
     "state-schema": gettext_lazy("Correct the schema, or leave it empty."),
     "test-broken": gettext_lazy("Open the test and choose an object that is there."),
@@ -141,6 +143,9 @@ def _row_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
         if item["retry"] is not None:
             for problem in find_value_problems(RETRY_SCHEMA, item["retry"]):
                 yield _error("retry", item, str(problem), "retry")
+        if item["on_error"] is not None:
+            for problem in find_value_problems(ON_ERROR_SCHEMA, item["on_error"]):
+                yield _error("on-error", item, str(problem), "on_error")
         if item["result_key"] in RESERVED_NAMES:
             yield _error("reserved-name", item, _reserved(item["result_key"]), "result_key")
         if item["action"] in SETS_VALUES:
@@ -239,7 +244,9 @@ def _fields(schema: Mapping[str, Any], kind: str) -> list[str]:
 # --- blocks ---------------------------------------------------------------------------------------
 
 
-def _block_findings(rows: list[JSONObject], *, in_loop: bool) -> Iterator[Finding]:
+def _block_findings(
+    rows: list[JSONObject], *, in_loop: bool, parent: type[BaseAction] | None = None
+) -> Iterator[Finding]:
     previous = ""
     is_ended = False
     for item in rows:
@@ -257,16 +264,50 @@ def _block_findings(rows: list[JSONObject], *, in_loop: bool) -> Iterator[Findin
             continue
         if action_type.follows and is_after not in action_type.follows:
             yield _error("out-of-place", item, _has_to_follow(action_type))
+        if (told := is_misplaced(action_type, parent)) is not None:
+            yield _error("out-of-place", item, told)
         if not action_type.has_children and item["children"]:
             yield _error("no-rows-inside", item, _("Rows inside this row are never run."))
         if action_type.has_children and not any(child["enabled"] for child in item["children"]):
             yield _warning("empty-block", item, _("There are no rows inside."))
         if item["action"] == "while":
             yield from _while_findings(item)
+        if item["action"] == "parallel":
+            yield from _branch_findings(item)
         is_exit = item["action"] in LEAVES_THE_BLOCK
         if is_exit and item["config"].get("target") == "loop" and not in_loop:
             yield _error("no-loop", item, _("There is no loop around this row."), "target")
-        yield from _block_findings(item["children"], in_loop=in_loop or action_type.is_loop)
+        # A branch is a run of its own, from which no loop around it can be left.
+        in_inner_loop = (in_loop or action_type.is_loop) and item["action"] != "parallel"
+        yield from _block_findings(item["children"], in_loop=in_inner_loop, parent=action_type)
+
+
+def is_misplaced(action_type: type[BaseAction], parent: type[BaseAction] | None) -> str | None:
+    """Why a row of this type may not be directly in a block of type ``parent`` (none: outside all
+    blocks); ``None`` if it may."""
+    if action_type.inside and (parent is None or parent.name not in action_type.inside):
+        types = [registry.actions.find(name) for name in action_type.inside]
+        names = _(" or ").join(f"“{each.verbose_name}”" for each in types if each is not None)
+        told = {"row": action_type.verbose_name, "names": names}
+        return _("“%(row)s” has to be directly inside %(names)s.") % told
+    if parent is not None and parent.holds and action_type.name not in parent.holds:
+        types = [registry.actions.find(name) for name in parent.holds]
+        names = _(" or ").join(f"“{each.verbose_name}”" for each in types if each is not None)
+        told = {"row": parent.verbose_name, "names": names}
+        return _("Only %(names)s can be directly inside “%(row)s”.") % told
+    return None
+
+
+def _branch_findings(item: JSONObject) -> Iterator[Finding]:
+    """Branches that hand back the same key: the later one wins, whichever was first."""
+    seen: dict[str, str] = {}
+    for branch in item["children"]:
+        keys = branch["config"].get("keys")
+        for key in keys if branch["enabled"] and isinstance(keys, list) else ():
+            if key in seen:
+                message = _("Another branch hands back “%(key)s” too.") % {"key": key}
+                yield _warning("same-key", branch, message, "keys")
+            seen[key] = branch["uid"]
 
 
 def _has_to_follow(action_type: type[BaseAction]) -> str:
@@ -305,10 +346,10 @@ def sets_names(item: JSONObject) -> set[str]:
     names = {item["result_key"]} if item["result_key"] else set()
     if item["action"] in SETS_VALUES and isinstance(item["config"].get("state"), dict):
         names.update(item["config"]["state"])
-    if isinstance(item["config"].get("var_name"), str):
-        names.add(item["config"]["var_name"])
+    if isinstance(item["on_error"], dict) and isinstance(item["on_error"].get("save_as"), str):
+        names.add(item["on_error"]["save_as"])
     action_type = registry.actions.find(item["action"])
-    return names.union(action_type.state_keys) if action_type else names
+    return names.union(action_type.sets_names(item["config"])) if action_type else names
 
 
 def _sets_are_known(item: JSONObject) -> bool:

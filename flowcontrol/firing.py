@@ -14,7 +14,11 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
+from django.db.models.signals import post_save
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import registry
 from flowcontrol.conf import settings
@@ -22,7 +26,7 @@ from flowcontrol.dialect import run_connection
 from flowcontrol.expressions import to_json
 from flowcontrol.matching import Result, match, match_these
 from flowcontrol.models import Firing, object_reference
-from flowcontrol.registry import TriggerType
+from flowcontrol.registry import OBJECT_SAVED, TriggerType
 from flowcontrol.sweeping import execute_runs
 from flowcontrol.transactions import in_foreign_transaction
 from flowcontrol.trials import in_trial
@@ -54,10 +58,12 @@ def fire(
             _match_immediately(firing, now)
     if in_trial():
         return firing  # it will not have happened
-    if immediate:
-        _execute_touched(firing, now)
+    if firing.rows_matched and not in_foreign_transaction():
+        _match_again(firing, now)
     else:
         _match_after_commit([firing.pk])
+    if immediate:
+        _execute_touched(firing, now)
     return firing
 
 
@@ -124,10 +130,19 @@ def _new_firing(
 def _match_immediately(firing: Firing, now: datetime) -> None:
     try:
         with transaction.atomic():
-            match([firing], now)
+            match([firing], now, to_be_continued=True)
     except Exception:
         logger.exception("Firing #%s is left to the next sweep.", firing.pk)
-        firing.results, firing.matched_at = [], None
+        firing.results, firing.rows_matched = [], False
+
+
+def _match_again(firing: Firing, now: datetime) -> None:
+    """Look once more for what waits for it, now that it is committed; see :func:`match`."""
+    try:
+        match_these([firing.pk], now)
+        firing.refresh_from_db(fields=["results", "matched_at"])
+    except Exception:
+        logger.exception("Firing #%s is left to the next sweep.", firing.pk)
 
 
 def _execute_touched(firing: Firing, now: datetime) -> None:
@@ -169,3 +184,31 @@ def _match_committed(pks: list[int]) -> None:
 
 
 registry.fire_with(fire, fire_many)
+
+
+# --- objects of watched models ---------------------------------------------------------------
+
+
+object_saved: Final = registry.register_trigger(OBJECT_SAVED, label=_("An object was saved"))
+
+
+def watch_models() -> None:
+    """Fire :data:`object_saved` for the models of ``FLOWCONTROL_WATCHED_MODELS``, from now on.
+
+    Raises:
+        ImproperlyConfigured: one of them is not installed.
+    """
+    for label in settings.WATCHED_MODELS:
+        try:
+            model = apps.get_model(label)
+        except (LookupError, ValueError) as error:
+            raise ImproperlyConfigured(f"FLOWCONTROL_WATCHED_MODELS: {error}") from error
+        post_save.connect(_tell_saved, sender=model, dispatch_uid=f"flowcontrol:saved:{label}")
+
+
+def _tell_saved(instance: models.Model, raw: bool = False, **_kwargs: Any) -> None:
+    if not raw:  # a fixture is being loaded, and what it refers to may not be there yet
+        object_saved(instance)
+
+
+watch_models()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from flowcontrol.cursor import ABORTED, COMPLETE, RESUME, RETURN, RUN, Cursor, Frame
 from flowcontrol.directives import (
@@ -35,20 +35,38 @@ def advance(program: Program, cursor: Cursor, directive: Directive) -> Cursor:
                 return Cursor((*around, block))
             return Cursor((*around, block, node.first_child.entry))
         case Leave(target):
-            return Cursor(around) if (around := _out_to(program, around, target)) else COMPLETE
+            outer = _out_to(program, around, target)
+            if held := through_always(program, cursor, len(outer), ["leave", target]):
+                return held
+            return Cursor(outer) if outer else COMPLETE
         case Break(target):
-            if not (around := _out_to(program, around, target)):
+            outer = _out_to(program, around, target)
+            if held := through_always(program, cursor, len(outer), ["break", target]):
+                return held
+            if not outer:
                 return COMPLETE
-            block_node = program[around[-1].uid]
-            return _next(block_node, around[:-1], block_node.following_block)
-        case Abort():
-            return ABORTED
+            block_node = program[outer[-1].uid]
+            return _next(block_node, outer[:-1], block_node.following_block)
+        case Abort(reason):
+            return through_always(program, cursor, 0, ["abort", reason]) or ABORTED
         case Suspend():
             return Cursor((*around, top._replace(phase=RESUME, turns=0)))
         case SuspendAndRepeat(memo=memo):
             return Cursor((*around, top if memo is UNCHANGED else top._replace(memo=memo)))
         case _:
             assert_never(directive)
+
+
+def through_always(program: Program, cursor: Cursor, depth: int, then: Any) -> Cursor | None:
+    """The innermost Always on the way out to the first ``depth`` frames, if there is one.
+
+    It finds ``then`` as its memo, and goes on with it when its own block is through.
+    """
+    for index in range(len(cursor.frames) - 2, depth - 1, -1):
+        always = program[cursor.frames[index].uid].always
+        if always is not None:
+            return Cursor((*cursor.frames[:index], Frame(always.uid, RUN, then)))
+    return None
 
 
 def _next(node: Node, around: tuple[Frame, ...], following: Node | None) -> Cursor:

@@ -9,7 +9,7 @@ that an error is the result of the row that made it, and of no other.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from django.db import DatabaseError, OperationalError, models, transaction
 from django.utils import timezone
 
+from flowcontrol.buffering import wake_by
 from flowcontrol.dialect import run_connection, update_rows
 from flowcontrol.exceptions import FlowcontrolError, StartRefused
 from flowcontrol.expressions import Scope, compile_expression
@@ -34,8 +35,9 @@ from flowcontrol.models import (
     object_reference,
 )
 from flowcontrol.models.locks import lock_rows
+from flowcontrol.models.references import Reference
 from flowcontrol.operating import move_to_row
-from flowcontrol.recording import record, wake
+from flowcontrol.recording import record
 from flowcontrol.starting import create_flowrun, insert_flowruns, plan_flowrun
 
 logger = logging.getLogger("flowcontrol")
@@ -62,20 +64,24 @@ def _match_locked(unmatched: models.QuerySet[Firing], now: datetime) -> int:
     return len(firings)
 
 
-def match(firings: Sequence[Firing], now: datetime) -> None:
-    """Decide for each firing, whose row is locked or new, what comes of it, and write that."""
+def match(firings: Sequence[Firing], now: datetime, *, to_be_continued: bool = False) -> None:
+    """Decide for each firing, whose row is locked or new, what comes of it, and write that.
+
+    ``to_be_continued``: the firing is not committed yet. What waits for it is looked for once more
+    afterwards, because a run that parks meanwhile finds no firing and is not found here either.
+    """
     if not firings:
         return
     firings = sorted(firings, key=lambda firing: firing.pk)
     try:
         with transaction.atomic():
-            _Matching(firings, now, isolated=len(firings) == 1).run()
+            _Matching(firings, now, len(firings) == 1, to_be_continued).run()
     except OperationalError:
         raise  # a deadlock, a lost connection: nothing that a firing is to blame for
     except DatabaseError as error:
         if len(firings) > 1:
             for firing in firings:
-                match([firing], now)
+                match([firing], now, to_be_continued=to_be_continued)
             return
         # Left as it is, it would hold up every firing behind it, sweep after sweep.
         logger.exception("Firing #%s cannot be matched.", firings[0].pk)
@@ -85,9 +91,14 @@ def match(firings: Sequence[Firing], now: datetime) -> None:
 
 
 def _write_results(firings: Sequence[Firing]) -> None:
-    columns = {"id": "bigint", "results": "jsonb", "matched_at": "timestamptz"}
+    columns = {
+        "id": "bigint",
+        "results": "jsonb",
+        "rows_matched": "boolean",
+        "matched_at": "timestamptz",
+    }
     rows = [
-        {"id": firing.pk, "results": firing.results, "matched_at": firing.matched_at}
+        {"id": firing.pk, **{name: getattr(firing, name) for name in columns if name != "id"}}
         for firing in firings
     ]
     update_rows(run_connection(), Firing, columns, rows)
@@ -100,6 +111,7 @@ class _Matching:
     firings: Sequence[Firing]
     now: datetime
     isolated: bool
+    to_be_continued: bool = False
     starting: list[tuple[FlowRun, Result]] = field(default_factory=list)
 
     def run(self) -> None:
@@ -108,12 +120,13 @@ class _Matching:
         waiting = self._waiting_runs()
         for firing in self.firings:
             obj = objects.get((firing.content_type_id, firing.object_id))
-            firing.results = self._wake(firing, waiting)
-            for row in rows.get(firing.name, ()):
+            self._wake(firing, waiting, objects)
+            for row in rows.get(firing.name, ()) if not firing.rows_matched else ():
                 # A row acts on what fires while it is on; what came before is not its business.
                 if row.active_at is not None and row.active_at <= firing.at:
                     firing.results.append(self._act(row, firing, obj))
-            firing.matched_at = self.now
+            firing.rows_matched = True
+            firing.matched_at = None if self.to_be_continued else self.now
         self._start_together()
         _write_results(self.firings)
 
@@ -134,9 +147,9 @@ class _Matching:
 
     # --- waiting runs -------------------------------------------------------------------------
 
-    def _waiting_runs(self) -> dict[tuple[str, int | None, str | None], list[int]]:
-        """Runs that wait for one of these firings, by trigger and object, in the order they
-        began to wait; under no object those that take any."""
+    def _waiting_runs(self) -> dict[tuple[str, int | None, str | None], list[RunWait]]:
+        """Waits for one of these firings, by trigger and object, in the order they began; under
+        no object those that take any."""
         wanted = models.Q(content_type__isnull=True)
         by_type: dict[int | None, set[str | None]] = {}
         for firing in self.firings:
@@ -144,33 +157,26 @@ class _Matching:
         for content_type_id, keys in by_type.items():
             if content_type_id is not None:
                 wanted |= models.Q(content_type=content_type_id, object_id__in=keys)
-        waits = RunWait.objects.filter(
+        waits = RunWait.objects.select_related("run").filter(
             wanted, kind=WaitKind.EVENT, trigger__in={firing.name for firing in self.firings}
         )
-        found: dict[tuple[str, int | None, str | None], list[int]] = {}
-        for trigger, content_type_id, key, run_pk in waits.order_by("pk").values_list(
-            "trigger", "content_type_id", "object_id", "run_id"
-        ):
-            found.setdefault((trigger, content_type_id, key), []).append(run_pk)
+        found: dict[tuple[str, int | None, str | None], list[RunWait]] = {}
+        for wait in waits.order_by("pk"):
+            key = (wait.trigger, wait.content_type_id, wait.object_id)
+            found.setdefault(key, []).append(wait)
         return found
 
     def _wake(
-        self, firing: Firing, waiting: dict[tuple[str, int | None, str | None], list[int]]
-    ) -> list[Result]:
-        wakeup = {
-            "by": "event",
-            "trigger": firing.name,
-            "firing": firing.pk,
-            "data": firing.payload,
-        }
+        self,
+        firing: Firing,
+        waiting: dict[tuple[str, int | None, str | None], list[RunWait]],
+        objects: Mapping[Reference, models.Model],
+    ) -> None:
         of_object = (firing.name, firing.content_type_id, firing.object_id)
         of_any = (firing.name, None, None)
-        run_pks = [pk for key in dict.fromkeys((of_object, of_any)) for pk in waiting.get(key, ())]
-        return [
-            {"did": "woke", "run": run_pk}
-            for run_pk in run_pks
-            if wake(run_pk, wakeup, self.now, reason=firing.name)
-        ]
+        for key in dict.fromkeys((of_object, of_any)):
+            for wait in waiting.get(key, ()):
+                wake_by(firing, wait.run, wait.condition, self.now, objects)
 
     # --- trigger rows -------------------------------------------------------------------------
 

@@ -23,7 +23,9 @@ class Node:
 
     ``following`` is next after the row was asked and did not enter its block ("when not taken");
     ``following_block`` is next after its block ("when taken"). They differ only for rows of a
-    chain: a taken If goes past its Else. ``action`` and ``payload`` are opaque to the interpreter.
+    chain: a taken If goes past its Else. An error in the block of a row with ``handlers`` may go to
+    one of them, and whatever leaves a block with ``always`` goes through that row first.
+    ``action`` and ``payload`` are opaque to the interpreter.
     """
 
     uid: str
@@ -37,6 +39,8 @@ class Node:
     first_child: Node | None = None
     following: Node | None = None
     following_block: Node | None = None
+    handlers: tuple[Node, ...] = ()
+    always: Node | None = None
     depth: int = 0
     payload: Any = None
     entry: Frame = field(init=False)

@@ -18,6 +18,7 @@ from flowcontrol.dispatching import announce_due
 from flowcontrol.models import EventKind, FlowRun, Outcome, RunEvent, RunWait, Status
 from flowcontrol.models.locks import lock_rows
 from flowcontrol.models.runs import FlowRunQuerySet
+from flowcontrol.parents import tell_parents
 
 
 def record(
@@ -62,6 +63,7 @@ def end_runs(
     ended = 0
     for pk in list(runs.values_list("pk", flat=True)):
         with transaction.atomic():
+            _end_children(pk, now)
             moved = FlowRun.objects.filter(pk=pk).move(
                 Status.DONE, outcome=outcome, reason=reason, done_at=now, due=None
             )
@@ -69,9 +71,19 @@ def end_runs(
                 continue
             RunWait.objects.filter(run_id=pk).delete()
             record(pk, kind, now, user=user, reason=reason, detail={"did": str(outcome)})
+            _end_children(pk, now)
+            tell_parents([pk], now)
             ended += 1
         tell(signals.flowrun_done, pk, outcome=str(outcome))
     return ended
+
+
+def _end_children(pk: int, now: datetime) -> None:
+    """Cancel the runs that this one waits for. Before it and, for what it starts meanwhile, after
+    it: whoever ends a run locks its row first and then its parent's."""
+    children = FlowRun.objects.filter(parent_run=pk).exclude(awaited_as="").open().order_by("pk")
+    if list(lock_rows(children).values_list("pk")):
+        end_runs(children, Outcome.CANCELED, "The run that waited for it has ended.", now)
 
 
 def wake(

@@ -214,6 +214,9 @@ class TriggerType:
 
 triggers: Registry[TriggerType] = Registry("trigger")
 
+OBJECT_SAVED: Final = "flowcontrol.object_saved"
+"""The trigger that fires when an object of ``FLOWCONTROL_WATCHED_MODELS`` has been saved."""
+
 
 def _not_ready(*args: Any, **kwargs: Any) -> Any:
     raise RuntimeError("Triggers cannot fire before Django has loaded flowcontrol.")
@@ -284,6 +287,8 @@ def register_trigger_as_signal_handler(
     trigger = register_trigger(name, sender, label, payload_schema)
 
     def fire(sender: Any, instance: Model, **kwargs: Any) -> None:
+        if kwargs.get("raw"):
+            return  # a fixture is being loaded, and what it refers to may not be there yet
         if when is None or when(sender=sender, instance=instance, **kwargs):
             data = payload(sender=sender, instance=instance, **kwargs) if payload else None
             trigger(instance, payload=data)

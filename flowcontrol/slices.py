@@ -15,6 +15,7 @@ from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, TypeVar
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
@@ -33,12 +34,13 @@ from flowcontrol.directives import (
     Suspend,
     SuspendAndRepeat,
 )
-from flowcontrol.exceptions import EndlessLoop, StateMismatch
+from flowcontrol.exceptions import EndlessLoop, ExpressionError, StateMismatch
 from flowcontrol.expressions import Scope
 from flowcontrol.history import StepLog, reverse_patch
 from flowcontrol.interpreter import advance
 from flowcontrol.models import load_objects, user_named
 from flowcontrol.needs import Needs
+from flowcontrol.pages import Page
 from flowcontrol.problems import Problem
 from flowcontrol.program import Node, Program
 from flowcontrol.schemas import MASK, mask_secrets
@@ -120,13 +122,14 @@ class Saved:
     visit: int
     log: StepLog
     claim: Claim
+    items: dict[str, list[Any]]
 
 
 class Slice:
     """One claimed run in memory, between two writes.
 
-    ``stored_cursor`` and ``stored_state`` are what the database holds: the other end of the next
-    write.
+    ``stored_cursor``, ``stored_state`` and ``stored_items`` are what the database holds: the other
+    end of the next write. ``items`` are the lists that open blocks walk over, by their row.
     """
 
     __slots__ = (
@@ -136,6 +139,7 @@ class Slice:
         "claim",
         "cursor",
         "handle",
+        "items",
         "limits",
         "log",
         "obj",
@@ -147,6 +151,7 @@ class Slice:
         "state",
         "steps",
         "stored_cursor",
+        "stored_items",
         "stored_state",
         "visit",
         "zone",
@@ -159,6 +164,7 @@ class Slice:
         self.cursor = cursor
         self.state = dict(claim.state)
         self.stored_cursor, self.stored_state = cursor, claim.state
+        self.items = self.stored_items = claim.items
         self._config: Mapping[str, Any] = {}
         self.limits = needs.limits
         self.queue = needs.queue
@@ -192,6 +198,7 @@ class Slice:
             load_user=_user_loader(claim.started_by_id),
             acts_as=self.plan.identity,
             load_identity=partial(user_named, self.plan.identity),
+            load_names=self.names,
         )
         self.scope.fixed["run"] = self.handle
 
@@ -253,11 +260,13 @@ class Slice:
             self._check_turns(cursor, node)
         if isinstance(directive, Abort):
             self.abort_reason = directive.reason
+        if handle.progress is not None:
+            cursor = _with_progress(cursor, self.cursor, handle.progress)
+            handle.progress = None
+        if isinstance(directive, Enter | SuspendAndRepeat) and directive.items is not None:
+            self.items = {**self.items, frame.uid: directive.items}
         self.cursor = cursor
-        self.steps += 1
-        self.budget -= 1
-        self.visit += 1
-        handle.visit = self.visit
+        self.count_step()
         self.log.add(
             frame.uid,
             frame.phase,
@@ -276,14 +285,36 @@ class Slice:
         handle.wakeup = None
         return directive
 
+    def note_error(self, node: Node, message: str) -> None:
+        """The step that failed is over: the flow goes on from where the cursor stands now."""
+        self.count_step()
+        self.log.add(node.uid, RUN, "caught", 0, self.scope.reads or None, [message])
+        self.scope.reads = []
+        handle = self.handle
+        handle.notes, handle.new_object, handle.progress = [], None, None
+        handle.attempt, handle.wakeup = 1, None
+
+    def count_step(self) -> None:
+        """One step more is done: the next one has a key of its own."""
+        self.steps += 1
+        self.budget -= 1
+        self.visit += 1
+        self.handle.visit = self.visit
+
     def _answer(self, node: Node, frame: Frame) -> Directive:
         handle, plan = self.handle, node.payload
+        wakeup = handle.wakeup
+        if wakeup is not None and "error" in wakeup:
+            raise ExpressionError(wakeup["error"])
         if frame.phase == RESUME:
             # What woke it is the row's result; a wait that simply ran out has none.
-            woken = Continue(handle.wakeup["data"]) if handle.wakeup else FlowDirective.CONTINUE
+            woken = FlowDirective.CONTINUE
+            if wakeup is not None and "data" in wakeup:
+                woken = Continue(wakeup["data"])
             store_result(self.state, plan.result_key, woken)
             return woken
-        handle.memo = frame.memo
+        handle.memo, handle.node = frame.memo, node
+        handle.items = self.items.get(frame.uid) if self.items else None
         config = plan.config_for(handle) if plan.computed else plan.config
         ask = node.run if frame.phase == RUN else node.return_from_children
         if plan.writes_json:
@@ -365,11 +396,34 @@ class Slice:
             self._adopt_object(handle.new_object)
 
     def _set_loop_variables(self) -> None:
+        names = self.names()
+        if "$objects" in names:
+            for name, (label, key) in names.pop("$objects").items():
+                names[name] = partial(self._object_named, label, key)
+        self.scope.loop = names
+
+    def names(self) -> dict[str, Any]:
+        """The loop variables of all open blocks; those inside hide those outside."""
         names: dict[str, Any] = {}
         for frame in self.cursor.frames:
             if frame.names:
+                objects = {**names.get("$objects", {}), **frame.names.get("$objects", {})}
                 names.update(frame.names)
-        self.scope.loop = names
+                if objects:
+                    plain = frame.names.keys() - frame.names.get("$objects", {}).keys()
+                    names["$objects"] = {key: objects[key] for key in objects.keys() - plain}
+        return names
+
+    def _object_named(self, label: str, key: Any) -> models.Model | None:
+        """The model instance that a loop variable stands for, read when it is first asked for."""
+        pages = self.handle.pages
+        for page in pages.values():
+            if found := page.find(label, key):
+                return found
+        row: models.Model | None = apps.get_model(label)._base_manager.filter(pk=key).first()
+        if row is not None:
+            pages[label] = Page([row])
+        return row
 
     def _check_turns(self, cursor: Cursor, node: Node) -> None:
         for frame in reversed(cursor.frames):
@@ -415,11 +469,12 @@ class Slice:
         """The database holds the run as it is now: the new starting point."""
         self.claim.visit = self.visit
         self.stored_cursor, self.stored_state = self.cursor, dict(self.state)
+        self.stored_items = self.items
         self.drop_steps()
 
     def forget_progress(self) -> None:
         """Go back to what the database holds: for a run whose progress it refuses to store."""
-        self.cursor = self.stored_cursor
+        self.cursor, self.items = self.stored_cursor, self.stored_items
         self.state = self.handle.state = self.scope.state = dict(self.stored_state)
         self.visit = self.handle.visit = self.claim.visit
         self.drop_steps()
@@ -440,18 +495,29 @@ class Slice:
             self.visit,
             self.log.copy(),
             replace(self.claim),
+            self.items,
         )
 
     def restore(self, saved: Saved) -> None:
         """Undo the steps since ``saved``."""
         self.cursor, self.visit, self.log = saved.cursor, saved.visit, saved.log
         self.stored_cursor, self.stored_state = saved.stored
-        self.claim = saved.claim
+        self.claim, self.items = saved.claim, saved.items
         self.state = self.handle.state = self.scope.state = saved.state
         self.handle.visit = self.visit
         self.handle.wakeup = self.claim.wakeup
         self.handle.attempt = self.claim.attempts + 1
-        self.handle.notes, self.handle.new_object = [], None
+        self.handle.notes, self.handle.new_object, self.handle.progress = [], None, None
+
+
+def _with_progress(cursor: Cursor, before: Cursor, told: tuple[int, int | None]) -> Cursor:
+    """``cursor`` with what the row on top of ``before`` told, if it is still open."""
+    place = len(before.frames) - 1
+    if len(cursor.frames) <= place or cursor.frames[place].uid != before.uid:
+        return cursor
+    frames = list(cursor.frames)
+    frames[place] = frames[place]._replace(progress=told)
+    return Cursor(tuple(frames))
 
 
 def _user_loader(pk: int | None) -> Callable[[], Any] | None:

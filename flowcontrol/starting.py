@@ -63,6 +63,7 @@ def create_flowrun(
     continue_after: datetime | None = None,
     firing: Firing | None = None,
     parent_run: FlowRun | None = None,
+    awaited_as: str = "",
     now: datetime | None = None,
 ) -> FlowRun:
     """Write down a run of the live version, to be executed by whoever sweeps next.
@@ -76,6 +77,7 @@ def create_flowrun(
         continue_after: do not execute it before this moment (aware).
         firing: what set it off.
         parent_run: the run whose row starts it.
+        awaited_as: the group under which that row waits for it; empty: it does not wait.
         now: the moment, by default the engine's clock.
 
     Returns:
@@ -98,6 +100,7 @@ def create_flowrun(
         continue_after=continue_after,
         firing=firing,
         parent_run=parent_run,
+        awaited_as=awaited_as,
         now=now,
     )
     try:
@@ -228,6 +231,7 @@ def plan_flowrun(
     continue_after: datetime | None = None,
     firing: Firing | None = None,
     parent_run: FlowRun | None = None,
+    awaited_as: str = "",
 ) -> FlowRun:
     """The run that :func:`create_flowrun` would write, checked but for the limits, not saved.
 
@@ -244,6 +248,7 @@ def plan_flowrun(
         started_by=user if user is not None and user.pk is not None else None,
         firing=firing,
         parent_run=parent_run,
+        awaited_as=awaited_as,
         depth=_depth(flow, parent_run),
         created_at=now,
         **object_reference(obj),
@@ -288,6 +293,9 @@ _INSERT_COLUMNS: Final = {
     "object_id": "text",
     "state": "jsonb",
     "cursor": "jsonb",
+    "items": "jsonb",
+    "awaited_as": "text",
+    "root_uid": "text",
     "action_uid": "text",
     "due": "timestamptz",
     "queue": "text",

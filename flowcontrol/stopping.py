@@ -64,6 +64,7 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
     # A run that could not even begin stays where it is, wherever that is.
     cursor = piece.cursor.to_json() if piece.cursor != NOWHERE else claim.cursor
     moved = piece.visit != claim.visit
+    items = _items_in_use(piece)
     row = WriteBack(
         claim=claim,
         status=status,
@@ -72,10 +73,11 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
         visit=piece.visit,
         at=piece.handle.now,
         state=state,
+        items=None if items is piece.stored_items else json_text(items),
         # These belong to this very step; a run that got past it starts afresh.
         attempts=0 if moved else claim.attempts,
         rescues=0 if moved else claim.rescues,
-        wakeup=None if moved else claim.wakeup,
+        wakeup=None if moved or _is_told_error(claim.wakeup) else claim.wakeup,
     )
     if kind is not None and (piece.limits.history != "none" or kind in ALWAYS_TOLD):
         row.event = NewEvent(
@@ -85,6 +87,18 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
             **event,
         )
     return row
+
+
+def _items_in_use(piece: Slice) -> dict[str, list[Any]]:
+    """The lists of the blocks that are still open."""
+    if piece.items and (gone := piece.items.keys() - {frame.uid for frame in piece.cursor.frames}):
+        piece.items = {uid: kept for uid, kept in piece.items.items() if uid not in gone}
+    return piece.items
+
+
+def _is_told_error(wakeup: Any) -> bool:
+    """Whether it was woken by a condition that failed: told once, then the row waits again."""
+    return isinstance(wakeup, dict) and "error" in wakeup
 
 
 def held(piece: Slice) -> WriteBack:
@@ -107,20 +121,33 @@ def yielded(piece: Slice, queue: str = "") -> WriteBack:
 
 def parked(piece: Slice, directive: Suspend | SuspendAndRepeat) -> WriteBack:
     """The run waiting for what ``directive`` says."""
-    until, event = directive.until, directive.for_event
+    until = directive.until
     piece.cursor = piece.cursor.parked()
-    wait = NewWait(
-        kind=WaitKind.EVENT if event else WaitKind.TIME if until else WaitKind.WAKE,
-        trigger=event or "",
-        until=until,
-    )
-    if event and not directive.any_object:
-        wait.content_type_id = piece.claim.content_type_id
-        wait.object_id = piece.claim.object_id
+    wait = NewWait(kind=_kind_of(directive), until=until)
+    if directive.for_event:
+        wait.trigger = directive.for_event
+        wait.condition = directive.condition
+        wait.look_since = piece.handle.now - directive.look_back
+        if not directive.any_object:
+            wait.content_type_id = piece.claim.content_type_id
+            wait.object_id = piece.claim.object_id
+    elif isinstance(directive, SuspendAndRepeat) and directive.for_children:
+        wait.trigger = directive.for_children
     row = progress(piece, Status.WAITING, EventKind.PARKED)
     row.due = until
     row.waits = [wait]
     return row
+
+
+def _kind_of(directive: Suspend | SuspendAndRepeat) -> WaitKind:
+    if directive.for_event:
+        return WaitKind.EVENT
+    if isinstance(directive, SuspendAndRepeat):
+        if directive.for_children:
+            return WaitKind.CHILDREN
+        if directive.for_task:
+            return WaitKind.TASK
+    return WaitKind.TIME if directive.until else WaitKind.WAKE
 
 
 def ended(piece: Slice) -> WriteBack:

@@ -43,11 +43,11 @@ def storable(answer: Any) -> Directive | None:
     match answer:
         case None | Continue() | Leave() | Break():
             return answer
-        case Enter(memo, names):
-            if memo is None and names is None:
+        case Enter(memo, names, items):
+            if memo is None and names is None and items is None:
                 return answer
             variables: Any = to_json(dict(names), where="the loop variables") if names else None
-            return Enter(to_json(memo, where="the memo"), variables)
+            return Enter(to_json(memo, where="the memo"), variables, _list(items))
         case Abort(reason):
             return Abort(str(reason or ""))
         case Suspend() | SuspendAndRepeat():
@@ -58,10 +58,21 @@ def storable(answer: Any) -> Directive | None:
                 raise AuthorError(f"A run can wait only until an aware datetime, not {until!r}.")
             if event is not None and not isinstance(event, str):
                 raise AuthorError(f"A run waits for a trigger by its name, not by {event!r}.")
-            if isinstance(answer, SuspendAndRepeat) and answer.memo is not UNCHANGED:
-                return replace(answer, memo=to_json(answer.memo, where="the memo"))
-            return answer
+            if not isinstance(answer, SuspendAndRepeat):
+                return answer
+            if answer.items is not None:
+                answer = replace(answer, items=_list(answer.items))
+            if answer.memo is not UNCHANGED:
+                answer = replace(answer, memo=to_json(answer.memo, where="the memo"))
+            parking: Directive = answer
+            return parking
     raise AuthorError(f"It returned {answer!r}; an action returns a FlowDirective or None.")
+
+
+def _list(items: Any) -> Any:
+    if items is not None and not isinstance(items, list):
+        raise AuthorError(f"The items of a block are a list, not {items!r:.100}.")
+    return to_json(items, where="the items")
 
 
 def store_result(state: dict[str, Any], key: str, answer: Directive | None) -> None:

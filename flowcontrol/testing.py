@@ -37,10 +37,11 @@ from django.utils import timezone
 from flowcontrol.claiming import Claim
 from flowcontrol.compiling import compile_document
 from flowcontrol.cursor import Cursor
-from flowcontrol.directives import Suspend, SuspendAndRepeat
+from flowcontrol.directives import Directive, Suspend, SuspendAndRepeat
 from flowcontrol.documents import JSONObject, make_document, row, walk
 from flowcontrol.drafting import create_flow, replace_draft
 from flowcontrol.engine import continue_flowruns
+from flowcontrol.handling import handled
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol.needs import Limits, Needs
 from flowcontrol.programs import Loaded
@@ -49,21 +50,29 @@ from flowcontrol.slices import Slice
 
 __all__ = [
     "NOON",
+    "Always",
+    "Branch",
     "Break",
     "Clock",
     "Delay",
     "Else",
     "ElseIf",
+    "Fail",
     "For",
+    "ForEach",
     "Group",
     "If",
     "Leave",
     "Log",
+    "OnError",
+    "Parallel",
     "Rehearsal",
     "SetState",
     "StartFlow",
     "Stop",
+    "Try",
     "UpdateState",
+    "WaitForTrigger",
     "While",
     "make_flow",
     "rehearse",
@@ -103,6 +112,38 @@ def For(end: Any, rows: Rows = (), **config: Any) -> JSONObject:  # noqa: N802
     """Counts up to ``end``; a text is an expression."""
     end = {"$expr": end} if isinstance(end, str) else end
     return row("for", *rows, end=end, **config)
+
+
+def ForEach(items: str, rows: Rows = (), **config: Any) -> JSONObject:  # noqa: N802
+    return row("for_each", *rows, items=items, **config)
+
+
+def Try(*rows: JSONObject, **fields: Any) -> JSONObject:  # noqa: N802
+    return row("try", *rows, **fields)
+
+
+def OnError(*rows: JSONObject, **config: Any) -> JSONObject:  # noqa: N802
+    return row("on_error", *rows, **config)
+
+
+def Always(*rows: JSONObject, **fields: Any) -> JSONObject:  # noqa: N802
+    return row("always", *rows, **fields)
+
+
+def Fail(message: str = "failed", **fields: Any) -> JSONObject:  # noqa: N802
+    return row("fail", message=message, **fields)
+
+
+def Parallel(*branches: JSONObject, **config: Any) -> JSONObject:  # noqa: N802
+    return row("parallel", *branches, **config)
+
+
+def Branch(*rows: JSONObject, **config: Any) -> JSONObject:  # noqa: N802
+    return row("branch", *rows, **config)
+
+
+def WaitForTrigger(trigger: str, **config: Any) -> JSONObject:  # noqa: N802
+    return row("wait_for_trigger", trigger=trigger, **config)
 
 
 def Group(rows: Rows = (), **fields: Any) -> JSONObject:  # noqa: N802
@@ -186,7 +227,7 @@ def rehearse(
     each step had a worker of its own: it has to come to the same.
 
     Raises:
-        Exception: whatever a row raises.
+        Exception: whatever a row raises that the flow does not handle.
     """
     document = make_document(*rows, state_schema=dict(state_schema) if state_schema else None)
     program = compile_document(document)
@@ -207,6 +248,8 @@ def rehearse(
         attempts=0,
         rescues=0,
         depth=0,
+        awaited_as="",
+        items={},
         token=UUID(int=0),
     )
     needs = Needs(
@@ -222,7 +265,12 @@ def rehearse(
     while not piece.cursor.ended and piece.steps < max_steps:
         frame, notes = piece.cursor.frames[-1], piece.handle.notes
         result.trace.append(names[frame.uid])
-        directive = piece.step(program[frame.uid], frame)
+        try:
+            directive: Directive | None = piece.step(program[frame.uid], frame)
+        except Exception as error:
+            if handled(piece, error) is None:
+                raise
+            directive = None
         result.logs += notes
         if isinstance(directive, Suspend | SuspendAndRepeat):
             result.waited.append(directive.until)

@@ -26,7 +26,8 @@ from flowcontrol.dialect import (
     token_text,
     update_row,
 )
-from flowcontrol.models import FlowRun, RunEvent, RunWait
+from flowcontrol.models import FlowRun, RunEvent, RunWait, Status
+from flowcontrol.parents import tell_parents
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class NewWait:
     content_type_id: int | None = None
     object_id: str | None = None
     until: datetime | None = None
+    condition: str = ""
+    look_since: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -56,7 +59,8 @@ class WriteBack:
     """What a worker writes about a run that it holds.
 
     ``keep_claim`` is for a checkpoint in the middle: the run stays claimed. JSON comes as text;
-    ``state`` is ``None`` when it did not change, which spares the database the column.
+    ``state`` and ``items`` are ``None`` when they did not change, which spares the database the
+    column.
     """
 
     claim: Claim
@@ -66,6 +70,7 @@ class WriteBack:
     visit: int
     at: datetime
     state: str | None = None
+    items: str | None = None
     due: datetime | None = None
     outcome: str = ""
     reason: str = ""
@@ -98,6 +103,7 @@ _RUN_COLUMNS: Final = {
     "reason": "text",
     "due": "timestamptz",
     "state": JSON_TEXT,
+    "items": JSON_TEXT,
     "cursor": JSON_TEXT,
     "action_uid": "text",
     "queue": "text",
@@ -113,6 +119,12 @@ _RUN_COLUMNS: Final = {
     "lease_until": "timestamptz",
 }
 """What a write sets in the run's row; the claim's two it only clears."""
+
+_KEPT: Final = ("state", "items")
+"""Columns that stay as they are where no value is given."""
+
+_TOLD: Final = (Status.DONE, Status.FAILED)
+"""What a run that waits for others is told of."""
 
 _EVENT_COLUMNS: Final = {
     "run_id": "bigint",
@@ -131,6 +143,8 @@ _WAIT_COLUMNS: Final = {
     "content_type_id": "integer",
     "object_id": "text",
     "until": "timestamptz",
+    "condition": "text",
+    "look_since": "timestamptz",
 }
 
 
@@ -170,10 +184,10 @@ def write_one(row: WriteBack) -> bool:
 def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> set[int]:
     values = [{**_proof(row), **_run_values(row)} for row in rows]
     columns = {name: _RUN_COLUMNS[name] for name in _RUN_COLUMNS if name in values[0]}
-    assignments = ", ".join(f"{name} = v.{name}" for name in columns if name != "state")
+    assignments = ", ".join(f"{name} = v.{name}" for name in columns if name not in _KEPT)
     sql = (
         f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments}, "
-        "state = COALESCE(v.state, r.state), "
+        f"{', '.join(f'{name} = COALESCE(v.{name}, r.{name})' for name in _KEPT)}, "
         "claim_token = NULL, lease_until = NULL FROM {rows} AS v "
         "WHERE r.id = v.id AND r.claim_token = v.token "
         "AND r.seq = v.was_seq AND r.visit = v.was_visit "
@@ -185,8 +199,9 @@ def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
 
 def _update_run(connection: BaseDatabaseWrapper, row: WriteBack) -> bool:
     claim, values = row.claim, _run_values(row)
-    if row.state is None:
-        del values["state"]
+    for name in _KEPT:
+        if values[name] is None:
+            del values[name]
     if row.keep_claim:
         # Due as it was when it was claimed: whoever takes it over finds it due at once.
         del values["due"]
@@ -221,6 +236,7 @@ def _run_values(row: WriteBack) -> dict[str, Any]:
         "reason": row.reason,
         "due": row.due,
         "state": row.state,
+        "items": row.items,
         "cursor": row.cursor,
         "action_uid": row.action_uid,
         "queue": row.queue,
@@ -247,6 +263,9 @@ def _write_around(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) ->
     waits = [_wait_values(row, wait) for row in rows for wait in row.waits]
     if waits:
         insert_rows(connection, RunWait, _WAIT_COLUMNS, waits)
+    stopped = [row for row in rows if row.claim.awaited_as and row.status in _TOLD]
+    if stopped:
+        tell_parents([row.claim.id for row in stopped], stopped[0].at)
 
 
 def _event_values(row: WriteBack, event: NewEvent) -> dict[str, Any]:
@@ -270,4 +289,6 @@ def _wait_values(row: WriteBack, wait: NewWait) -> dict[str, Any]:
         "content_type_id": wait.content_type_id,
         "object_id": wait.object_id,
         "until": wait.until,
+        "condition": wait.condition,
+        "look_since": wait.look_since,
     }

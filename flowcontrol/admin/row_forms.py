@@ -19,7 +19,7 @@ from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.compiling import current_config
 from flowcontrol.exceptions import AuthorError
 from flowcontrol.expressions import RESERVED_NAMES
-from flowcontrol.failures import RETRY_SCHEMA
+from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
 from flowcontrol.models import Flow
 from flowcontrol.registry import triggers
 from flowcontrol.schemas import find_problems
@@ -36,6 +36,7 @@ PREFIX: Final = "config"
 SPECIAL: Final = ("note", "result_key", "retry", "on_error")
 
 RETRY_EXAMPLE: Final = '{"attempts": 5, "wait": 10}'
+ON_ERROR_EXAMPLE: Final = '{"then": "continue", "save_as": "problem"}'
 
 _name_of_result = RegexValidator(
     r"^[A-Za-z][A-Za-z0-9_]*\Z",
@@ -85,9 +86,16 @@ class RowForm(forms.Form):
         ),
     )
     on_error = JSONObjectField(
-        label=gettext_lazy("On error"),
+        label=gettext_lazy("If it fails for good"),
+        schema=ON_ERROR_SCHEMA,
         rows=3,
-        help_text=gettext_lazy("A JSON object."),
+        help_text=format_lazy(
+            gettext_lazy(
+                "For example {example}: go on with the next row, and note the error. “then” can "
+                "be continue, leave, break or fail. Empty: a Try around it decides, or a person."
+            ),
+            example=ON_ERROR_EXAMPLE,
+        ),
     )
 
     def __init__(self, *args: Any, item: Mapping[str, Any] | None, **kwargs: Any) -> None:
@@ -101,9 +109,6 @@ class RowForm(forms.Form):
             "on_error": item.get("on_error"),
         }
         super().__init__(*args, **kwargs)
-        if item.get("on_error") is None:
-            # Nothing reads it yet; who finds one there should be able to see and to remove it.
-            del self.fields["on_error"]
 
     def clean_result_key(self) -> str:
         name: str = self.cleaned_data["result_key"]

@@ -38,7 +38,8 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
 
     def holding_a_slot(self) -> FlowRunQuerySet:
         """Runs that count towards the limits of their flow."""
-        return self.filter(status__in=HOLDS_A_SLOT)
+        # A branch is part of the run that started it, which holds the slot.
+        return self.filter(status__in=HOLDS_A_SLOT, root_uid="")
 
     def for_flow(self, flow: Flow) -> FlowRunQuerySet:
         """Runs of ``flow``, whatever version they execute."""
@@ -83,6 +84,20 @@ class FlowRun(models.Model):
         db_index=False,
     )
     depth = models.PositiveSmallIntegerField(_("depth"), default=0)
+    awaited_as = models.CharField(
+        _("awaited as"),
+        max_length=60,
+        blank=True,
+        help_text=_(
+            "The group under which the run that started it waits for it; empty: it does not."
+        ),
+    )
+    root_uid = models.CharField(
+        _("branch"),
+        max_length=36,
+        blank=True,
+        help_text=_("The row that this run executes, a branch of the run that started it."),
+    )
     key = models.CharField(_("key"), max_length=200, null=True, blank=True)  # noqa: DJ001
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
@@ -101,6 +116,7 @@ class FlowRun(models.Model):
     object_id = models.CharField(_("object"), max_length=255, null=True, blank=True)  # noqa: DJ001
     state = models.JSONField(_("state"), default=dict, blank=True)
     cursor = models.JSONField(_("position"), default=dict, blank=True)
+    items = models.JSONField(_("lists in use"), default=dict, blank=True, editable=False)
     action_uid = models.CharField(_("stands at"), max_length=36, blank=True)
     due = models.DateTimeField(_("due"), null=True, blank=True)
     queue = models.CharField(_("queue"), max_length=50, blank=True, editable=False)
@@ -186,6 +202,11 @@ class FlowRun(models.Model):
                 name="flowcontrol_run_parent",
             ),
             models.Index(
+                fields=("parent_run", "awaited_as"),
+                condition=models.Q(parent_run__isnull=False) & ~models.Q(status="done"),
+                name="flowcontrol_run_child_open",
+            ),
+            models.Index(
                 fields=("flow", "done_at"),
                 condition=models.Q(status="done"),
                 name="flowcontrol_run_done",
@@ -238,7 +259,10 @@ class WaitKind(models.TextChoices):
 
 
 class RunWait(models.Model):
-    """One thing that a run waits for; written with the park, gone when the run goes on."""
+    """One thing that a run waits for; written with the park, gone when the run goes on.
+
+    ``trigger`` is the name of the trigger of an ``event``, and the group of ``children``.
+    """
 
     run = models.ForeignKey(FlowRun, on_delete=models.CASCADE, related_name="waits")
     kind = models.CharField(_("kind"), max_length=10, choices=WaitKind.choices)
@@ -253,6 +277,13 @@ class RunWait(models.Model):
     )
     object_id = models.CharField(_("object"), max_length=255, null=True, blank=True)  # noqa: DJ001
     until = models.DateTimeField(_("until"), null=True, blank=True)
+    condition = models.TextField(_("condition"), blank=True)
+    look_since = models.DateTimeField(
+        _("firings since"),
+        null=True,
+        blank=True,
+        help_text=_("Firings from then on have still to be looked at; empty: that is done."),
+    )
 
     class Meta:
         verbose_name = _("wait")
@@ -263,6 +294,12 @@ class RunWait(models.Model):
                 fields=("trigger", "content_type", "object_id"),
                 condition=models.Q(kind="event"),
                 name="flowcontrol_wait_event",
+            ),
+            # Waits that began a moment ago: what fired meanwhile may have missed them.
+            models.Index(
+                fields=("id",),
+                condition=models.Q(look_since__isnull=False),
+                name="flowcontrol_wait_look",
             ),
         )
 

@@ -82,6 +82,11 @@ class Firing(models.Model):
     state = models.JSONField(_("start state"), null=True, blank=True)
     at = models.DateTimeField(_("at"))
     results = models.JSONField(_("results"), default=list, blank=True)
+    rows_matched = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("The trigger rows are done; runs that wait are still to be looked for."),
+    )
     matched_at = models.DateTimeField(_("matched"), null=True, blank=True)
 
     class Meta:

@@ -15,7 +15,7 @@ from flowcontrol import conf, exceptions, signals
 from flowcontrol.actions.control import ControlAction
 from flowcontrol.base import BaseAction
 from flowcontrol.documents import make_document, row
-from flowcontrol.failures import RETRY_SCHEMA
+from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
 from flowcontrol.formats import FORMATS
 from flowcontrol.management.commands.flowcontrol import Command
 from flowcontrol.models import ALLOWED_FROM, CLAIMABLE, HOLDS_A_SLOT, Outcome, Status, WaitKind
@@ -134,6 +134,11 @@ def test_the_page_of_documents_tells_every_key():
     assert [code(cells[0]) for cells in of_flow] == list(document)
     (of_row,) = tables(section(text, "A row"))
     assert {code(cells[0]) for cells in of_row} == set(document["actions"][0])
+
+
+def test_the_page_of_documents_tells_every_key_of_an_error_policy():
+    (table,) = tables(section(read("reference/documents.md"), "The error policy"))
+    assert [code(cells[0]) for cells in table] == list(ON_ERROR_SCHEMA["properties"])
 
 
 def test_the_page_of_documents_tells_every_key_of_a_retry_policy():

@@ -134,6 +134,8 @@ def everything_wrong() -> list[Finding]:
             Leave(target="loop"),
             StartFlow("nowhere"),
             StartFlow(flow.slug),
+            row("fail", message="x", on_error={"then": "dance"}),
+            row("parallel", *[row("branch", Log("x"), keys=["n"]) for _number in range(2)]),
             row("test.page", on="nothing"),
             While("stays", []),
             flow=flow,

@@ -137,8 +137,8 @@ def test_rows_read_as_sentences(name: str, config: dict[str, Any], sentence: str
 def test_only_blocks_take_rows_and_only_loops_are_loops():
     control = [each for each in actions if str(each.group) == "Control"]
     assert {each.name for each in control if each.has_children} == {
-        *("if", "else_if", "else", "group", "while", "for"),
+        *("if", "else_if", "else", "group", "while", "for", "for_each"),
     }
-    assert {each.name for each in control if each.is_loop} == {"while", "for"}
-    assert {each.name for each in control if not each.has_budget} == {"for"}
+    assert {each.name for each in control if each.is_loop} == {"while", "for", "for_each"}
+    assert {each.name for each in control if not each.has_budget} == {"for", "for_each"}
     assert {each.effects for each in control} == {"none"}
