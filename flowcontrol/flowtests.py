@@ -48,6 +48,9 @@ EXPECTATIONS_SCHEMA: Final[Mapping[str, Any]] = {
     "additionalProperties": False,
 }
 
+TEST_FAILED: Final = "test-failed"
+"""The code of the finding that says that a test fails."""
+
 TestStatus = Literal["passed", "failed", "broken"]
 
 
@@ -242,7 +245,7 @@ def findings_of(found: Iterable[Tested], *, overruled: bool = False) -> list[Fin
     for tested in found:
         if tested.status == "passed":
             continue
-        code = f"test-{tested.status}"
+        code = TEST_FAILED if tested.status == "failed" else "test-broken"
         severity: Severity = "warning" if overruled or tested.status == "broken" else "error"
         told = (
             _("The test “%(name)s” fails: %(problems)s")

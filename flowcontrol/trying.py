@@ -248,6 +248,28 @@ def try_flow(
         ) from error
 
 
+@dataclass(frozen=True, slots=True)
+class RunInput:
+    """What a run was started with; ``obj`` is as it is now, or ``None`` if it is gone."""
+
+    obj: models.Model | None
+    state: JSONObject
+    payload: JSONObject
+    started: datetime
+
+
+def input_of(run: FlowRun) -> RunInput:
+    """What ``run`` was started with, so that the draft can be tried with the same.
+
+    Where ``FLOWCONTROL_HISTORY`` keeps no history, the state is what the run has now.
+    """
+    state = dict(run.state)
+    for event in run.events.order_by("-seq").only("undo", "seq", "run").iterator():
+        state = event.state_before(state)
+    payload = run.firing.payload if run.firing is not None else {}
+    return RunInput(run.content_object, state, dict(payload), run.created_at)
+
+
 def check_answers(answers: Any) -> dict[str, list[JSONObject]]:
     """The answers of a trial, each as a list.
 

@@ -90,7 +90,7 @@ class FlowVisit(Visit[Flow]):
             "tabs": self.tabs(tab),
             **{
                 f"{name}_url": self.url(name)
-                for name in ("publish", "start", "switch", "pause", "duplicate", "delete")
+                for name in ("publish", "start", "try", "switch", "pause", "duplicate", "delete")
             },
         }
 
@@ -98,6 +98,7 @@ class FlowVisit(Visit[Flow]):
         tabs = [
             ("actions", _("Actions"), self.url("actions")),
             ("settings", _("Settings"), self.url("change")),
+            ("tests", _("Tests"), self.url("tests")),
             ("versions", _("Versions"), self.url("versions")),
         ]
         if self.rights.view_runs:

@@ -39,6 +39,7 @@ from flowcontrol.admin.presence import PRESENCE_PAGES
 from flowcontrol.admin.rights import rights_of
 from flowcontrol.admin.starting import START_PAGES
 from flowcontrol.admin.trigger_forms import TriggerForm
+from flowcontrol.admin.trying import TRIAL_PAGES
 from flowcontrol.admin.versions import VERSION_PAGES
 from flowcontrol.conf import settings
 from flowcontrol.exceptions import DeleteRefused
@@ -250,7 +251,14 @@ class TriggerInline(_TriggerInline):
 class FlowAdmin(PagesAdmin[Flow]):
     form = FlowForm
     formfield_overrides = MOMENT_FIELDS
-    pages = (*ACTION_PAGES, *PRESENCE_PAGES, *VERSION_PAGES, *START_PAGES, *FLOW_PAGES)
+    pages = (
+        *ACTION_PAGES,
+        *PRESENCE_PAGES,
+        *VERSION_PAGES,
+        *START_PAGES,
+        *TRIAL_PAGES,
+        *FLOW_PAGES,
+    )
     list_display = ("flow", "state", "runs", "version", "object_type")
     list_display_links = None
     list_filter = (ActiveFilter,)

@@ -22,6 +22,7 @@ Right = Literal[
     "change",
     "delete",
     "publish",
+    "trial",
     "start",
     "purge",
     "operate",
@@ -40,6 +41,7 @@ class Rights:
     change: bool
     delete: bool
     publish: bool
+    trial: bool
     start: bool
     purge: bool
     operate: bool
@@ -56,12 +58,15 @@ def rights_of(admin: ModelAdmin[Any], request: HttpRequest, obj: Model | None = 
     """The rights of the person behind ``request``, on pages about ``obj`` or on lists."""
     may = request.user.has_perm
     view = bool(admin.has_view_permission(request, obj))
+    change = view and bool(admin.has_change_permission(request, obj))
+    publish = view and may("flowcontrol.publish_flow")
     return Rights(
         view=view,
         add=view and bool(admin.has_add_permission(request)),
-        change=view and bool(admin.has_change_permission(request, obj)),
+        change=change,
         delete=view and bool(admin.has_delete_permission(request, obj)),
-        publish=view and may("flowcontrol.publish_flow"),
+        publish=publish,
+        trial=change or publish,
         start=view and _may_start(request.user, obj),
         purge=view and may("flowcontrol.purge_flowrun"),
         operate=view and may("flowcontrol.operate_flowrun"),

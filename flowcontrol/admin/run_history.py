@@ -183,9 +183,7 @@ def _values(detail: Mapping[str, Any], masks: Masks) -> list[Read]:
     """The values that a failed step had read; an expression's error tells them in its message."""
     if "expression" in detail:
         return []
-    return [
-        Read(name, _short(masks.value(name, value))) for name, value in _pairs(detail, "values")
-    ]
+    return [Read(name, short(masks.value(name, value))) for name, value in _pairs(detail, "values")]
 
 
 def _title(event: RunEvent, detail: Mapping[str, Any]) -> _StrOrPromise:
@@ -208,7 +206,7 @@ def _pairs(detail: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
 
 def _step(step: Any, by_uid: Mapping[str, PageRow], masks: Masks) -> Step:
     if not isinstance(step, list) or not step:
-        return Step(uid=_short(step))
+        return Step(uid=short(step))
     if step[0] is None:
         return Step(left_out=step[1] if len(step) > 1 else 1)
     uid, phase, directive, microseconds, reads, notes = [*step, *[None] * 6][:6]
@@ -219,7 +217,7 @@ def _step(step: Any, by_uid: Mapping[str, PageRow], masks: Masks) -> Step:
         directive=DIRECTIVES.get(str(directive), str(directive)),
         duration=_duration(microseconds),
         reads=[
-            Read(str(name), _short(masks.value(str(name), value))) for name, value in reads or ()
+            Read(str(name), short(masks.value(str(name), value))) for name, value in reads or ()
         ],
         notes=[str(note) for note in notes or ()],
     )
@@ -259,15 +257,16 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change
     return [
         Change(
             key,
-            _short(before[key]) if key in before else None,
-            _short(after[key]) if key in after else None,
+            short(before[key]) if key in before else None,
+            short(after[key]) if key in after else None,
         )
         for key in keys
         if key not in before or key not in after or not same(before[key], after[key])
     ]
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as people read it, at most :data:`LONGEST_VALUE` characters of it."""
     text = value if isinstance(value, str) else _json(value)
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"
 

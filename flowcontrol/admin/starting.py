@@ -20,6 +20,8 @@ from flowcontrol.starting import create_flowrun
 if TYPE_CHECKING:
     from django.db.models import Model
 
+    from flowcontrol.admin.trial_forms import TrialForm
+
 
 def start(visit: FlowVisit) -> HttpResponse:
     """Ask for object and state, then start a run of the live version."""
@@ -27,7 +29,7 @@ def start(visit: FlowVisit) -> HttpResponse:
     if live is None:
         visit.tell_error(_("There is nothing to start yet: publish the flow first."))
         return visit.redirect("actions")
-    model, model_error = _model(live.document.get("content_type"))
+    model, model_error = model_named(live.document.get("content_type"))
     form = StartForm(
         visit.request.POST if visit.is_post else None,
         model=model,
@@ -58,15 +60,15 @@ def start(visit: FlowVisit) -> HttpResponse:
         form=form,
         live=live,
         model_error=model_error,
-        lookup_url=_lookup_url(visit, model) if model is not None else "",
-        chosen=_chosen(visit, form),
+        lookup_url=lookup_url(visit, model) if model is not None else "",
+        chosen=object_name(visit, form),
         is_off=not flow.is_active(settings.CLOCK()),
         refused_url=run_url(visit.site, refused.pk) if refused is not None else "",
     )
 
 
-def _model(name: str | None) -> tuple[type[Model] | None, str]:
-    """The model that the live version is about, or why it is not to be had."""
+def model_named(name: str | None) -> tuple[type[Model] | None, str]:
+    """The model of this name, or why it is not to be had."""
     try:
         content_type = content_type_named(name)
     except DraftRefused as error:
@@ -74,7 +76,7 @@ def _model(name: str | None) -> tuple[type[Model] | None, str]:
     return (content_type.model_class() if content_type is not None else None), ""
 
 
-def _chosen(visit: FlowVisit, form: StartForm) -> str:
+def object_name(visit: FlowVisit, form: StartForm | TrialForm) -> str:
     """What the object is called whose key stands in the form, for those who may see it."""
     key = str(form["key"].value() or "") if form.model is not None else ""
     if not key or form.model is None or not may_see(visit.request, form.model):
@@ -83,7 +85,7 @@ def _chosen(visit: FlowVisit, form: StartForm) -> str:
     return str(found) if found is not None else ""
 
 
-def _lookup_url(visit: FlowVisit, model: type[Model]) -> str:
+def lookup_url(visit: FlowVisit, model: type[Model]) -> str:
     """Where the object can be picked from a list, if there is one that the person may see."""
     site, opts = visit.site, model._meta
     if not site.is_registered(model) or not may_see(visit.request, model):

@@ -25,6 +25,7 @@ from flowcontrol.exceptions import (
     StaleDraft,
 )
 from flowcontrol.findings import find_all
+from flowcontrol.flowtests import TEST_FAILED
 from flowcontrol.models import OPEN, FlowVersion
 from flowcontrol.sentences import shown_document
 
@@ -60,6 +61,7 @@ def publish(visit: FlowVisit) -> HttpResponse:
             user=visit.user,
             note=form.cleaned_data["note"],
             revision=visit.posted_revision(),
+            overrule_tests=visit.request.POST.get("overrule") == "1",
         )
     except StaleDraft as stale:
         visit.flow.refresh_from_db(fields=["draft_revision"])
@@ -91,7 +93,8 @@ def _publish_page(
 ) -> HttpResponse:
     rows = rows_of(visit.draft, reveal_secrets=visit.rights.reveal_secrets)
     told = rows.add_findings(findings)
-    errors = sum(1 for each in told if each.finding.severity == "error")
+    error_codes = [each.code for each in findings if each.severity == "error"]
+    errors = len(error_codes)
     live = visit.flow.live_version
     return visit.render_flow(
         "publish.html",
@@ -99,6 +102,8 @@ def _publish_page(
         form=form,
         findings=told,
         error_count=errors,
+        only_tests_fail=bool(errors) and set(error_codes) == {TEST_FAILED},
+        test_count=visit.flow.tests.count(),
         warning_count=len(told) - errors,
         warning=warning,
         has_changes=publishing.has_unpublished_changes(visit.flow, visit.draft),

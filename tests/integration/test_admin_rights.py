@@ -17,11 +17,13 @@ from django.urls import URLPattern
 from flowcontrol import drafting, publishing
 from flowcontrol.documents import make_document, row
 from flowcontrol.engine import start_flowrun
+from flowcontrol.flowtests import save_test
 from flowcontrol.models import (
     Firing,
     Flow,
     FlowAction,
     FlowRun,
+    FlowTest,
     FlowVersion,
     HumanTask,
     Trigger,
@@ -85,6 +87,9 @@ FLOW_RULES = {
     "flow_roll_back": Rule({"publish"}, {"publish"}),
     "flow_load_version": Rule({"change"}, {"change"}),
     "flow_start": Rule({"start"}, {"start"}),
+    "flow_try": Rule({"change", "publish"}, {"change", "publish"}, (("try", "1"),)),
+    "flow_tests": Rule(EVERYBODY, {"change", "publish"}),
+    "flow_delete_test": Rule(NOT_A_METHOD, {"change"}),
     "flow_switch": Rule(NOT_A_METHOD, {"change"}, (("on", "1"),)),
     "flow_pause": Rule(NOT_A_METHOD, {"change"}, (("on", "1"),)),
     "flow_duplicate": Rule({"add"}, {"add"}),
@@ -128,6 +133,7 @@ class Site:
     firing: Firing
     task: HumanTask
     uid: str
+    test: FlowTest
 
     def path(self, name: str) -> str:
         if name.endswith(("_changelist", "_add")):
@@ -145,6 +151,8 @@ class Site:
             more = ["log"]
         elif page == "operate":
             more = ["cancel"]
+        elif page == "delete_test":
+            more = [self.test.pk]
         return url(name, obj.pk, *more)
 
 
@@ -158,7 +166,8 @@ def site() -> Site:
     firing = Firing.objects.create(name="demo.flight_cancelled", at=run.created_at)
     task = HumanTask.objects.create(run=run, title="Seats?", created_at=run.created_at)
     uid = FlowAction.objects.get(flow=flow, action="delay").uid
-    return Site(flow, run, trigger, firing, task, uid)
+    test = save_test(flow, "It ends", expectations={"outcome": "complete"})
+    return Site(flow, run, trigger, firing, task, uid, test)
 
 
 def ask(client: Client, site: Site, name: str, method: str) -> int:
@@ -178,6 +187,7 @@ def everything() -> list[Any]:
         list(Trigger.objects.order_by("pk").values()),
         list(Firing.objects.order_by("pk").values()),
         list(HumanTask.objects.order_by("pk").values()),
+        list(FlowTest.objects.order_by("pk").values()),
         FlowVersion.objects.count(),
     ]
 
@@ -277,6 +287,7 @@ def test_a_selection_that_cannot_be_read_is_a_message(
 WORKING = {  # the buttons and links that change something, and the right each needs
     "Publish…": "publish_flow",
     "Start a run…": "start_flow",
+    "Try it…": "change_flow",
     "Switch off": "change_flow",
     ">Pause<": "change_flow",
     "Duplicate…": "add_flow",

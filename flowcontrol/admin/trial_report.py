@@ -1,0 +1,261 @@
+"""What came of a trial, on the rows of the draft and step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flowcontrol.admin.masks import Masks
+from flowcontrol.admin.rows import PageRow, RowItem, RowList, pretty
+from flowcontrol.admin.run_history import DIRECTIVES, PHASES, Change, Read, short
+from flowcontrol.admin.trigger_forms import name_in_words
+from flowcontrol.models import WaitKind
+from flowcontrol.registry import actions
+from flowcontrol.trying import MISSING, Call, Skip, Trial, TrialStep
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+STEPS_AT_A_ROW: Final = 5
+"""Rounds shown at a row; all of them stand in the list step by step."""
+
+STEPS_SHOWN: Final = 300
+
+OUTCOMES: Final[Mapping[str, _StrOrPromise]] = {
+    "complete": gettext_lazy("It runs to its end."),
+    "aborted": gettext_lazy("It stops itself."),
+    "obsolete": gettext_lazy("It ends because there is no reason to go on."),
+    "errored": gettext_lazy("It ends with an error."),
+    "failed": gettext_lazy("It fails."),
+    "waiting": gettext_lazy("It waits."),
+    "reached": gettext_lazy("It comes to the row."),
+    "stopped": gettext_lazy("The trial was stopped."),
+}
+
+BADGES: Final[Mapping[str, _StrOrPromise]] = {
+    "complete": gettext_lazy("complete"),
+    "aborted": gettext_lazy("aborted"),
+    "obsolete": gettext_lazy("obsolete"),
+    "errored": gettext_lazy("ended with an error"),
+    "failed": gettext_lazy("failed"),
+    "waiting": gettext_lazy("waiting"),
+    "reached": gettext_lazy("stopped here"),
+    "stopped": gettext_lazy("stopped"),
+}
+
+
+@dataclass(frozen=True)
+class ShownCall:
+    """A row with effects that was asked."""
+
+    row: PageRow | None
+    title: str
+    config: str
+    is_simulated: bool
+    effects: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A step, or time that was skipped (then ``length`` says how much)."""
+
+    row: PageRow | None
+    title: str
+    at: datetime
+    phase: _StrOrPromise = ""
+    directive: _StrOrPromise = ""
+    reads: Sequence[Read] = ()
+    changes: Sequence[Change] = ()
+    notes: Sequence[str] = ()
+    call: ShownCall | None = None
+    error: str = ""
+    is_skip: bool = False
+    length: str = ""
+    was_answered: bool = False
+    wait: str = ""
+
+
+@dataclass
+class RowEntries:
+    """A row, or the end of its block, and what happened at it."""
+
+    item: RowItem
+    entries: Sequence[Entry] = ()
+    more: int = 0
+
+    @property
+    def row(self) -> PageRow:
+        return self.item.row
+
+    @property
+    def is_end(self) -> bool:
+        return self.item.is_end
+
+
+@dataclass
+class TrialReport:
+    """A trial as a page shows it."""
+
+    trial: Trial
+    rows: RowList
+    masks: Masks
+    entries: list[Entry] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shown = {id(call): self._call(call) for call in self.trial.calls}
+        for entry in self.trial.trace:
+            if isinstance(entry, Skip):
+                self.entries.append(self._skip(entry))
+            else:
+                self.entries.append(self._step(entry, shown))
+        self._mark_rows()
+
+    @property
+    def headline(self) -> _StrOrPromise:
+        return OUTCOMES[self.trial.outcome]
+
+    @property
+    def badge(self) -> _StrOrPromise:
+        return BADGES[self.trial.outcome]
+
+    @property
+    def row(self) -> PageRow | None:
+        """Where it stopped."""
+        return self.rows.by_uid.get(self.trial.uid)
+
+    @property
+    def reason(self) -> str:
+        # Of the failure its own message tells, without the row, which stands beside it.
+        return str(self.trial.detail.get("message") or self.trial.reason)
+
+    @property
+    def traceback(self) -> str:
+        return str(self.trial.detail.get("traceback", ""))
+
+    @property
+    def length(self) -> str:
+        """How much time was skipped, in words; empty: none."""
+        return _length(self.trial.began, self.trial.ended)
+
+    @property
+    def skips(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.is_skip]
+
+    @property
+    def calls(self) -> list[ShownCall]:
+        return [entry.call for entry in self.entries if entry.call is not None]
+
+    @property
+    def state(self) -> str:
+        return pretty(self.masks.state(self.trial.state))
+
+    @property
+    def step_count(self) -> int:
+        return len(self.entries) - len(self.skips)
+
+    @property
+    def shown_entries(self) -> list[Entry]:
+        return self.entries[:STEPS_SHOWN]
+
+    @property
+    def left_out(self) -> int:
+        return max(len(self.entries) - STEPS_SHOWN, 0)
+
+    @property
+    def lines(self) -> Iterator[RowEntries]:
+        """The rows of the draft with what happened at each."""
+        at_row: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            if entry.row is not None:
+                at_row.setdefault(entry.row.uid, []).append(entry)
+        for item in self.rows.items:
+            found = [] if item.is_end else at_row.get(item.row.uid, [])
+            yield RowEntries(item, found[:STEPS_AT_A_ROW], max(len(found) - STEPS_AT_A_ROW, 0))
+
+    def _mark_rows(self) -> None:
+        for uid, number in self.trial.counts.items():
+            if uid in self.rows.by_uid:
+                self.rows.by_uid[uid].count = number
+        if self.trial.outcome in ("failed", "waiting", "reached", "stopped") and self.row:
+            self.row.is_current = True
+
+    def _row_of(self, entry: TrialStep | Skip | Call) -> PageRow | None:
+        return self.rows.by_uid.get(entry.uid) if entry.flow == self.trial.slug else None
+
+    def _title(self, entry: TrialStep | Skip | Call) -> str:
+        row = self._row_of(entry)
+        if row is not None:
+            return row.title
+        return _("a row of the flow “%(flow)s”") % {"flow": entry.flow}
+
+    def _call(self, call: Call) -> ShownCall:
+        action_type = actions.find(call.action)
+        name = str(action_type.verbose_name) if action_type is not None else call.action
+        return ShownCall(
+            row=self._row_of(call),
+            title=name or call.action,
+            config=pretty(call.config),
+            is_simulated=call.is_simulated,
+            effects=call.effects,
+        )
+
+    def _step(self, step: TrialStep, calls: Mapping[int, ShownCall]) -> Entry:
+        return Entry(
+            row=self._row_of(step),
+            title=self._title(step),
+            at=step.at,
+            phase=PHASES.get(step.phase, step.phase),
+            directive=DIRECTIVES.get(step.directive, step.directive),
+            reads=[Read(name, short(self.masks.value(name, value))) for name, value in step.reads],
+            changes=list(self._changes(step.changes)),
+            notes=step.notes,
+            call=calls[id(step.call)] if step.call is not None else None,
+            error=step.error,
+        )
+
+    def _changes(self, changes: Mapping[str, tuple[Any, Any]]) -> Iterator[Change]:
+        for key, (before, after) in changes.items():
+            words = [
+                None if value is MISSING else short(self.masks.value(key, value))
+                for value in (before, after)
+            ]
+            yield Change(key, *words)
+
+    def _skip(self, skip: Skip) -> Entry:
+        return Entry(
+            row=self._row_of(skip),
+            title=self._title(skip),
+            at=skip.until,
+            is_skip=True,
+            length=_length(skip.since, skip.until),
+            was_answered=skip.was_answered,
+            wait=_wait_in_words(skip),
+        )
+
+
+def _length(since: datetime, until: datetime) -> str:
+    seconds = (until - since).total_seconds()
+    if seconds < 60:
+        number = round(seconds, 1)
+        told = ngettext("%(number)g second", "%(number)g seconds", int(-(-number // 1)))
+        return told % {"number": number} if number else ""
+    return timesince(since, until)
+
+
+def _wait_in_words(skip: Skip) -> str:
+    match skip.kind:
+        case WaitKind.EVENT:
+            return _("for the trigger “%(trigger)s”") % {"trigger": name_in_words(skip.trigger)}
+        case WaitKind.RETRY:
+            return _("to be tried again")
+        case WaitKind.TASK:
+            return _("for a person")
+        case WaitKind.CHILDREN:
+            return _("for other runs")
+    return ""

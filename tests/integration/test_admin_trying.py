@@ -1,0 +1,443 @@
+"""Trying a flow in the admin, its tests, and what they have to say when it is published."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core import mail
+from django.test import Client
+
+from flowcontrol import registry
+from flowcontrol.base import BaseAction, Directive, FlowDirective, RunHandle
+from flowcontrol.documents import make_document, row
+from flowcontrol.drafting import create_flow, edit_action, replace_draft
+from flowcontrol.engine import start_flowrun, trigger_flows
+from flowcontrol.flowtests import run_tests, save_test
+from flowcontrol.models import Flow, FlowRun, FlowTest, Trigger
+from flowcontrol.publishing import publish
+from flowcontrol.schemas import MASK
+from flowcontrol.testing import Delay, Else, For, If, Log, SetState, UpdateState, make_flow
+from tests.admin_pages import VIEW, client_of, url
+from tests.testapp.models import Parcel
+
+pytestmark = pytest.mark.django_db
+
+CHANGE = (*VIEW, "change_flow")
+
+
+@pytest.fixture
+def client() -> Client:
+    return client_of(is_superuser=True)
+
+
+@pytest.fixture
+def flow() -> Flow:
+    flow = create_flow("Parcels")
+    mail_row = row(
+        "send_email",
+        to=["desk@example.org"],
+        subject="{{ kilos }} kg",
+        text="x",
+        uid="mail",
+        result_key="sent",
+    )
+    replace_draft(
+        flow,
+        make_document(
+            If("kilos > 20", [UpdateState(way="'truck'"), mail_row], uid="heavy"),
+            Else([UpdateState(way="'bike'")], uid="light"),
+            Delay("P2D", uid="wait"),
+        ),
+    )
+    return flow
+
+
+def words(answer: Any) -> str:
+    """What a person reads on a page, in one line."""
+    assert answer.status_code == 200
+    html = answer.content.decode()
+    text = re.sub(r"<(script|style|svg|select)\b.*?</\1>", " ", html, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", text)).split())
+
+
+def attempt(client: Client, flow: Flow, **data: Any) -> Any:
+    given = {"state": '{"kilos": 30}', "payload": "", "starts_at": "", "until": "", **data}
+    return client.post(url("flow_try", flow.pk), given)
+
+
+# --- trying ---------------------------------------------------------------------------------------
+
+
+def test_the_form_is_there_before_anything_is_tried(client: Client, flow: Flow) -> None:
+    page = words(client.get(url("flow_try", flow.pk)))
+    assert "Start state" in page
+    assert "What it does" not in page
+    assert "Save as a test" not in page
+
+
+def test_a_trial_shows_on_the_rows_what_they_did(client: Client, flow: Flow) -> None:
+    page = words(attempt(client, flow))
+    assert "complete It runs to its end." in page
+    assert "went inside kilos = 30" in page
+    assert "way set to truck" in page
+    assert "2 days later" in page
+    assert '"subject": "30 kg"' in page
+    assert "simulated" in page
+    assert mail.outbox == []
+    assert FlowRun.objects.count() == 0
+
+
+def test_the_branch_that_is_not_taken_is_not_marked(client: Client, flow: Flow) -> None:
+    html = attempt(client, flow, state='{"kilos": 3}').content.decode()
+    rows = dict(
+        re.findall(r'<li class="(fc-row[^"]*)"[^>]*><div class="fc-line" id="([^"]*)"', html)
+    )
+    marked = {anchor for classes, anchor in rows.items() if "fc-has-run" in classes}
+    by_anchor = {
+        anchor: classes
+        for classes, anchor in re.findall(
+            r'<li class="(fc-row[^"]*)"[^>]*><div class="fc-line" id="([^"]*)"', html
+        )
+    }
+    assert "fc-has-run" in by_anchor["row-light"]
+    assert "fc-has-run" not in by_anchor["row-mail"]
+    assert marked
+
+
+def test_a_failure_is_shown_at_its_row(client: Client) -> None:
+    flow = create_flow("Broken")
+    replace_draft(flow, make_document(UpdateState(n="n|add:1"), Log("after")))
+    page = words(attempt(client, flow, state='{"n": "x"}'))
+    assert "failed It fails. At row 1" in page
+    assert "stands here" in page
+
+
+def test_what_a_row_gives_can_be_said(client: Client, flow: Flow) -> None:
+    page = words(attempt(client, flow, **{"how-mail": "result", "what-mail": '{"id": 7}'}))
+    assert 'sent set to {"id": 7}' in page
+    failing = attempt(
+        client, flow, **{"how-mail": "error", "what-mail": "ConnectionError: no route"}
+    )
+    assert "ConnectionError: no route" in words(failing)
+    several = attempt(client, flow, **{"how-mail": "calls", "what-mail": '[{"result": "once"}]'})
+    assert "sent set to once" in words(several)
+
+
+@pytest.mark.parametrize(
+    ("how", "what", "told"),
+    [
+        ("calls", "{", "This is no JSON"),
+        ("calls", "{}", "Write a list"),
+        ("calls", '[{"reslt": 1}]', "The answer for row mail has to be"),
+    ],
+)
+def test_an_answer_that_is_none_is_told_at_its_field(
+    how: str, what: str, told: str, client: Client, flow: Flow
+) -> None:
+    html = attempt(client, flow, **{"how-mail": how, "what-mail": what}).content.decode()
+    assert told in unescape(html)
+    assert "What it does" not in html
+
+
+class AwaitCall(BaseAction):
+    name = "test.await_call"
+    effects = "none"
+
+    def run(self, *, run: RunHandle, obj: Any, config: Mapping[str, Any]) -> Directive | None:
+        return FlowDirective.SUSPEND(for_event="testapp.parcel_weighed")
+
+
+def test_a_row_that_waits_can_be_answered_from_the_second_time_on(client: Client) -> None:
+    with registry.actions.temporarily(AwaitCall):
+        flow = create_flow("Waits")
+        replace_draft(flow, make_document(row("test.await_call", uid="w", result_key="got")))
+        answer = attempt(client, flow)
+        page = words(answer)
+        assert "waiting It waits. At row 1" in page
+        assert "What rows give" in page
+        assert 'name="how-w"' in answer.content.decode()
+        assert '<input type="hidden" name="waits" value="w">' in answer.content.decode()
+        again = attempt(client, flow, waits="w", **{"how-w": "result", "what-w": "5"})
+        page = words(again)
+        assert "complete" in page
+        assert "and was answered" in page
+        assert "got set to 5" in page
+
+
+def test_it_stops_at_the_row_to_run_to(client: Client, flow: Flow) -> None:
+    page = words(attempt(client, flow, until="wait"))
+    assert "stopped here It comes to the row. At row 3" in page
+
+
+def test_many_rounds_are_shown_shortened(client: Client) -> None:
+    flow = create_flow("Rounds")
+    replace_draft(flow, make_document(For(200, [Log("round {{ n }}")], var_name="n")))
+    page = words(attempt(client, flow))
+    assert "and 195 more" in page
+    assert "round 0" in page
+    assert "101 steps left out" in page
+
+
+def test_input_that_does_not_fit_is_told_and_what_was_typed_stays(client: Client) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    flow = create_flow("Schema")
+    replace_draft(flow, make_document(Log("x"), state_schema=schema))
+    answer = attempt(client, flow, state='{"n": "three"}')
+    assert "The start state does not fit" in words(answer)
+    assert "three" in answer.content.decode()
+    assert "is no JSON" in words(attempt(client, flow, state="{")) or "JSON" in words(
+        attempt(client, flow, state="{")
+    )
+    assert "Values: n *" in words(client.get(url("flow_try", flow.pk)))
+
+
+def test_an_object_is_chosen_by_its_key(client: Client) -> None:
+    parcel = Parcel.objects.create(label="A <b>box</b>", weight=7)
+    flow = create_flow("About parcels")
+    document = make_document(SetState(kilos="object.weight"), content_type="testapp.parcel")
+    replace_draft(flow, document)
+    answer = attempt(client, flow, key=str(parcel.pk), state="")
+    assert "kilos set to 7" in words(answer)
+    assert "<b>box" not in answer.content.decode()
+    assert "There is no parcel with this key" in words(attempt(client, flow, key="99", state=""))
+    assert "There is no parcel with this key" in words(attempt(client, flow, key="x", state=""))
+
+
+def test_who_may_not_see_an_object_cannot_learn_of_it_by_a_trial() -> None:
+    parcel = Parcel.objects.create(label="secret box", weight=7)
+    flow = create_flow("About parcels")
+    replace_draft(flow, make_document(Log("{{ object }}"), content_type="testapp.parcel"))
+    page = words(attempt(client_of(*CHANGE), flow, key=str(parcel.pk), state=""))
+    assert "You may not see objects of this type" in page
+    assert "secret box" not in page
+    allowed = client_of(*CHANGE, name="kim")
+    right = Permission.objects.get(codename="view_parcel")
+    User.objects.get(username="kim").user_permissions.add(right)
+    assert "secret box" in words(attempt(allowed, flow, key=str(parcel.pk), state=""))
+
+
+def test_secrets_are_masked_for_those_who_may_not_see_them() -> None:
+    schema = {"type": "object", "properties": {"pin": {"type": "string", "format": "secret"}}}
+    flow = create_flow("Secrets")
+    replace_draft(flow, make_document(UpdateState(copy="1"), state_schema=schema))
+    answer = attempt(client_of(*CHANGE), flow, state='{"pin": "4711"}')
+    assert '"pin": "4711"' not in words(answer).split("Step by step")[0].split("Try again")[0]
+    seen = attempt(client_of(*CHANGE, "reveal_secrets", name="kim"), flow, state='{"pin": "4711"}')
+    assert '"pin": "4711"' in words(seen).split("Step by step")[0]
+
+
+def test_the_input_of_a_run_can_be_loaded(client: Client, flow: Flow) -> None:
+    publish(flow)
+    Flow.objects.filter(pk=flow.pk).update(active_at="2000-01-01T00:00Z")
+    flow.refresh_from_db()
+    run = start_flowrun(flow, state={"kilos": 3})
+    assert run.state["way"] == "bike"
+    page = client.get(url("flow_try", flow.pk), {"run": run.pk}).content.decode()
+    assert f"what run #{run.pk} was started with" in page
+    assert "&quot;kilos&quot;: 3" in page
+    assert "bike" not in page
+
+
+def test_the_trigger_data_of_a_run_is_loaded_as_well(client: Client) -> None:
+    flow = make_flow(UpdateState(n="trigger.kilos"))
+    Trigger.objects.create(name="testapp.parcel_weighed", flow=flow, active_at="2000-01-01T00:00Z")
+    box = Parcel.objects.create(label="box")
+    (result,) = trigger_flows("testapp.parcel_weighed", box, payload={"kilos": 5})
+    page = client.get(url("flow_try", flow.pk), {"run": result["run"]}).content.decode()
+    assert "&quot;kilos&quot;: 5" in page
+
+
+def test_runs_of_other_flows_and_no_runs_cannot_be_loaded(client: Client, flow: Flow) -> None:
+    other = start_flowrun(make_flow(Log("x"), name="Other"), state={"private": 1})
+    for number in (str(other.pk), "99999", "x", "-1", str(10**30)):
+        page = client.get(url("flow_try", flow.pk), {"run": number})
+        assert page.status_code == 200
+        assert "private" not in page.content.decode()
+    publish(flow)
+    Flow.objects.filter(pk=flow.pk).update(active_at="2000-01-01T00:00Z")
+    flow.refresh_from_db()
+    run = start_flowrun(flow, state={"kilos": 775577})
+    blind = client_of("view_flow", "change_flow", name="kim")
+    assert "775577" not in blind.get(url("flow_try", flow.pk), {"run": run.pk}).content.decode()
+
+
+def test_a_page_that_is_there_gets_the_panel_alone(client: Client, flow: Flow) -> None:
+    answer = client.post(
+        url("flow_try", flow.pk), {"state": '{"kilos": 30}'}, headers={"HX-Request": "true"}
+    )
+    html = answer.content.decode()
+    assert "<html" not in html
+    assert "It runs to its end." in html
+    assert 'hx-target="#fc-panel"' in html
+
+
+# --- tests ----------------------------------------------------------------------------------------
+
+
+def saving(client: Client, flow: Flow, **data: Any) -> Any:
+    wanted = json.dumps({"outcome": "complete", "state": {"way": "truck"}})
+    given = {"save": "1", "test-name": "Heavy", "test-expectations": wanted, **data}
+    return attempt(client, flow, **given)
+
+
+def test_what_a_trial_did_is_offered_as_a_test(client: Client, flow: Flow) -> None:
+    html = unescape(attempt(client, flow).content.decode())
+    assert 'name="test-name"' in html
+    assert '"outcome": "complete"' in html
+    assert '"way": "truck"' in html
+
+
+def test_a_trial_is_saved_as_a_test_and_runs(client: Client, flow: Flow) -> None:
+    answer = saving(client, flow, **{"how-mail": "result", "what-mail": "7"})
+    assert answer["Location"] == url("flow_tests", flow.pk)
+    test = FlowTest.objects.get()
+    assert (test.name, test.state, test.answers) == (
+        "Heavy",
+        {"kilos": 30},
+        {"mail": {"result": 7}},
+    )
+    page = words(client.get(url("flow_tests", flow.pk)))
+    assert "Heavy not run yet" in page
+    assert "0 % of the rows" in page
+    client.post(url("flow_tests", flow.pk))
+    page = words(client.get(url("flow_tests", flow.pk)))
+    assert "Heavy passed" in page
+    assert "66 % of the rows. No test reaches: 2" in page
+
+
+def test_a_test_that_fails_says_why_in_the_list(client: Client, flow: Flow) -> None:
+    saving(client, flow, **{"test-expectations": '{"state": {"way": "bike"}}'})
+    answer = client.post(url("flow_tests", flow.pk), follow=True)
+    page = words(answer)
+    assert "1 of 1 test did not pass." in page
+    assert "“way” should be 'bike' in the end and is 'truck'." in page
+    edit_action(flow, "wait", config={"duration": "P3D"})
+    assert "before the last change" in words(client.get(url("flow_tests", flow.pk)))
+
+
+def test_a_test_is_opened_tried_and_changed(client: Client, flow: Flow) -> None:
+    saving(client, flow, **{"how-mail": "error", "what-mail": "Timeout: slow"})
+    test = FlowTest.objects.get()
+    html = client.get(url("flow_try", flow.pk), {"test": test.pk}).content.decode()
+    assert "&quot;kilos&quot;: 30" in html
+    assert "Timeout: slow" in html
+    page = words(attempt(client, flow, test=str(test.pk)))
+    assert "The test passes." in page
+    page = words(attempt(client, flow, test=str(test.pk), state='{"kilos": 1}'))
+    assert "The test fails:" in page
+    assert "should be 'truck'" in page
+    saving(client, flow, test=str(test.pk), **{"test-name": "Very heavy"})
+    assert FlowTest.objects.get().name == "Very heavy"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"test-name": ""}, "This field is required"),
+        ({"test-expectations": ""}, "required"),
+        ({"test-expectations": "{"}, "JSON"),
+        ({"test-expectations": '{"outcome": "fine"}'}, "outcome"),
+        ({"test-name": "Taken"}, "There is a test called “Taken” already."),
+    ],
+)
+def test_a_test_that_cannot_be_saved_says_why_and_keeps_what_was_typed(
+    data: dict[str, str], told: str, client: Client, flow: Flow
+) -> None:
+    save_test(flow, "Taken")
+    answer = saving(client, flow, **data)
+    assert told in words(answer)
+    assert "&quot;kilos&quot;: 30" in answer.content.decode()
+    assert FlowTest.objects.count() == 1
+
+
+def test_who_may_only_publish_tries_but_saves_nothing(flow: Flow) -> None:
+    client = client_of(*VIEW, "publish_flow")
+    page = words(attempt(client, flow))
+    assert "It runs to its end." in page
+    assert "Save as a test" not in page
+    assert saving(client, flow).status_code == 403
+    assert not FlowTest.objects.exists()
+
+
+def test_who_may_only_look_sees_the_tests_but_tries_nothing(flow: Flow) -> None:
+    save_test(flow, "Heavy", state={"kilos": 30})
+    page = client_of(*VIEW).get(url("flow_tests", flow.pk))
+    assert "Heavy" in words(page)
+    assert "Run all" not in words(page)
+    assert "Delete" not in words(page)
+
+
+def test_a_test_is_deleted(client: Client, flow: Flow) -> None:
+    test = save_test(flow, "Heavy")
+    other = save_test(create_flow("Other"), "Theirs")
+    assert client.post(url("flow_delete_test", flow.pk, other.pk)).status_code == 404
+    client.post(url("flow_delete_test", flow.pk, test.pk))
+    assert [each.name for each in FlowTest.objects.all()] == ["Theirs"]
+    assert client.get(url("flow_try", flow.pk), {"test": other.pk}).status_code == 404
+
+
+def test_secrets_in_tests_are_masked_and_kept_when_the_test_is_saved_again() -> None:
+    schema = {"type": "object", "properties": {"pin": {"type": "string", "format": "secret"}}}
+    flow = create_flow("Secrets")
+    replace_draft(flow, make_document(Log("x"), state_schema=schema))
+    wanted = {"outcome": "complete", "state": {"pin": "4711"}}
+    test = save_test(flow, "Pin", state={"pin": "4711"}, expectations=wanted)
+    client = client_of(*CHANGE)
+    for page in (url("flow_tests", flow.pk), f"{url('flow_try', flow.pk)}?test={test.pk}"):
+        assert "4711" not in client.get(page).content.decode()
+    data = {
+        "test": str(test.pk),
+        "state": json.dumps({"pin": MASK}),
+        "test-name": "Pin",
+        "test-expectations": json.dumps({"outcome": "complete", "state": {"pin": MASK}}),
+    }
+    assert saving(client, flow, **data).status_code == 302
+    test.refresh_from_db()
+    assert (test.state, test.expectations) == ({"pin": "4711"}, wanted)
+
+
+# --- publishing -----------------------------------------------------------------------------------
+
+
+def publishing(client: Client, flow: Flow, **data: str) -> Any:
+    flow.refresh_from_db()
+    given = {"revision": flow.draft_revision, "note": "", **data}
+    return client.post(url("flow_publish", flow.pk), given)
+
+
+def test_publishing_says_that_tests_are_run_first(client: Client, flow: Flow) -> None:
+    save_test(flow, "Heavy")
+    assert "1 test is run first." in words(client.get(url("flow_publish", flow.pk)))
+
+
+def test_a_failing_test_blocks_until_it_is_overruled(client: Client, flow: Flow) -> None:
+    save_test(flow, "Heavy", state={"kilos": 30}, expectations={"state": {"way": "bike"}})
+    page = words(publishing(client, flow))
+    assert "Tests of the flow fail." in page
+    assert "The test “Heavy” fails: “way” should be 'bike'" in page
+    assert "Publish although these tests fail." in page
+    assert flow.versions.count() == 0
+    assert publishing(client, flow, overrule="1", note="Hurry").status_code == 302
+    assert flow.versions.get().note.startswith("Hurry\nPublished although")
+
+
+def test_other_errors_cannot_be_overruled(client: Client, flow: Flow) -> None:
+    save_test(flow, "Heavy", state={"kilos": 30}, expectations={"state": {"way": "bike"}})
+    edit_action(flow, "heavy", config={"condition": "kilos >"})
+    page = words(publishing(client, flow, overrule="1"))
+    assert "Please correct the errors first." in page
+    assert "although" not in page
+    assert flow.versions.count() == 0
+
+
+def test_a_result_is_kept_when_publishing_is_refused(client: Client, flow: Flow) -> None:
+    save_test(flow, "Heavy", state={"kilos": 30}, expectations={"state": {"way": "bike"}})
+    publishing(client, flow)
+    assert "failed" in words(client.get(url("flow_tests", flow.pk)))
+    assert [tested.status for tested in run_tests(flow)] == ["failed"]
