@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy
 from flowcontrol.admin.config_widgets import LineInput, ShortInput, TextArea
 from flowcontrol.admin.json_fields import JSONObjectField
 from flowcontrol.admin.moments import MomentInput
+from flowcontrol.admin.trial_report import BADGES
 from flowcontrol.exceptions import TrialRefused
-from flowcontrol.flowtests import EXPECTATIONS_SCHEMA
+from flowcontrol.flowtests import OUTCOMES
 from flowcontrol.schemas import with_defaults
 from flowcontrol.trying import check_answers
 
@@ -271,29 +272,81 @@ def _read_value(text: str) -> Any:
 
 
 class SaveTestForm(forms.Form):
-    """The name of a test and what is expected of it."""
+    """The name of a test and what is expected of it.
+
+    Args:
+        data: what was posted.
+        given: what the form shows at first.
+        rows: those of the draft.
+        masks: hides what is secret in a state.
+    """
 
     name = forms.CharField(
         label=gettext_lazy("Name of the test"), max_length=200, widget=LineInput()
     )
+    outcome = forms.ChoiceField(
+        label=gettext_lazy("It ends as"),
+        required=False,
+        choices=[("", gettext_lazy("whatever")), *((name, BADGES[name]) for name in OUTCOMES)],
+    )
 
-    def __init__(self, data: Mapping[str, Any] | None, given: Given, masks: Masks) -> None:
+    def __init__(
+        self, data: Mapping[str, Any] | None, given: Given, rows: RowList, masks: Masks
+    ) -> None:
         super().__init__(data, prefix="test")
-        self.fields["name"].initial = given.name
         wanted = dict(given.expectations or {})
-        shown = expectations_shown(wanted, masks)
-        field = JSONObjectField(
-            label=_("Expectations"),
-            schema=EXPECTATIONS_SCHEMA,
+        self.initial = {"name": given.name, "outcome": wanted.get("outcome", "")}
+        stored = dict(wanted.get("state", {}))
+        shown = masks.state(stored)
+        state = JSONObjectField(
+            label=_("Values in the state in the end"),
             initial=shown or None,
-            required=True,
-            help_text=_(
-                "Its outcome, values in the state, rows that it reaches (“reached”) or must not "
-                "reach (“not_reached”). What is left out may be as it likes."
-            ),
+            help_text=_("A JSON object. Values that it does not name may be as they like."),
         )
-        field.keep_secrets(wanted, shown)
-        self.fields["expectations"] = field
+        state.keep_secrets(stored, shown)
+        self.fields["state"] = state
+        for name, label in (
+            ("reached", _("Rows that it reaches")),
+            ("not_reached", _("Rows that it does not reach")),
+        ):
+            self.fields[name] = forms.MultipleChoiceField(
+                label=label,
+                required=False,
+                initial=wanted.get(name, []),
+                choices=_row_choices(rows, wanted.get(name, [])),
+                widget=forms.CheckboxSelectMultiple(attrs={"class": "fc-row-choices"}),
+            )
+
+    @property
+    def expectations(self) -> JSONObject:
+        """What was filled in; only of a valid form."""
+        cleaned = self.cleaned_data
+        wanted: JSONObject = {"state": cleaned["state"] or {}}
+        if cleaned["outcome"]:
+            wanted["outcome"] = cleaned["outcome"]
+        for name in ("reached", "not_reached"):
+            if cleaned[name]:
+                wanted[name] = cleaned[name]
+        return wanted
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("name", "outcome", "state")]
+
+    @property
+    def row_fields(self) -> list[forms.BoundField]:
+        return [self["reached"], self["not_reached"]]
+
+    @property
+    def row_errors(self) -> bool:
+        return any(field.errors for field in self.row_fields)
+
+
+def _row_choices(rows: RowList, chosen: Sequence[str]) -> list[tuple[str, str]]:
+    """The rows of the draft, and those that were expected and are gone."""
+    there = [(row.uid, f"{row.place} {row.title}") for row in rows.by_uid.values()]
+    gone = [uid for uid in chosen if uid not in rows.by_uid]
+    return [*there, *((uid, _("%(uid)s (gone)") % {"uid": uid}) for uid in gone)]
 
 
 def expectations_shown(expectations: Mapping[str, Any], masks: Masks) -> JSONObject:

@@ -22,6 +22,8 @@ from flowcontrol.trying import MISSING, Call, Skip, Trial, TrialStep
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
+    from flowcontrol.base import BaseAction
+
 STEPS_AT_A_ROW: Final = 5
 """Rounds shown at a row; all of them stand in the list step by step."""
 
@@ -56,9 +58,9 @@ class ShownCall:
 
     row: PageRow | None
     title: str
-    config: str
+    facts: Sequence[Read]
+    """What it was configured to do, by the labels of its form."""
     is_simulated: bool
-    effects: str
 
 
 @dataclass(frozen=True)
@@ -200,9 +202,8 @@ class TrialReport:
         return ShownCall(
             row=self._row_of(call),
             title=name or call.action,
-            config=pretty(call.config),
+            facts=list(_facts(call, action_type)),
             is_simulated=call.is_simulated,
-            effects=call.effects,
         )
 
     def _step(self, step: TrialStep, calls: Mapping[int, ShownCall]) -> Entry:
@@ -237,6 +238,16 @@ class TrialReport:
             was_answered=skip.was_answered,
             wait=_wait_in_words(skip),
         )
+
+
+def _facts(call: Call, action_type: type[BaseAction] | None) -> Iterator[Read]:
+    labels = action_type.labels if action_type is not None else {}
+    for name, value in call.config.items():
+        if value in (None, "", [], {}):
+            continue
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            value = ", ".join(value)
+        yield Read(str(labels.get(name, name)), short(value))
 
 
 def _length(since: datetime, until: datetime) -> str:

@@ -125,7 +125,7 @@ class _Bench:
                 trigger_payload=cleaned["payload"],
                 answers=cleaned["answers"],
                 starts_at=cleaned["starts_at"],
-                expectations=form.cleaned_data["expectations"],
+                expectations=form.expectations,
                 test=self.test,
             )
         except FlowTestRefused as refused:
@@ -140,7 +140,7 @@ class _Bench:
             self.form.offer_answers([row for row in self.rows.by_uid.values() if row.uid in waited])
             if not save_form.is_bound and test is None:
                 given = Given(expectations=expectations_from(trial))
-                save_form = SaveTestForm(None, given, self.masks)
+                save_form = SaveTestForm(None, given, self.rows, self.masks)
             if test is not None:
                 differences = find_differences(test.expectations, trial, self.document)
         title = _("Try it") if test is None else _("Try the test “%(test)s”") % {"test": test}
@@ -182,7 +182,9 @@ def try_page(visit: FlowVisit) -> HttpResponse:
     saves = visit.is_post and "save" in visit.request.POST
     if saves and not visit.rights.change:
         raise PermissionDenied
-    save_form = SaveTestForm(visit.request.POST if saves else None, bench.given, bench.masks)
+    save_form = SaveTestForm(
+        visit.request.POST if saves else None, bench.given, bench.rows, bench.masks
+    )
     if not visit.is_post or not bench.form.is_valid():
         return bench.show(None, save_form)
     if saves:

@@ -87,7 +87,7 @@ def test_a_trial_shows_on_the_rows_what_they_did(client: Client, flow: Flow) -> 
     assert "went inside kilos = 30" in page
     assert "way set to truck" in page
     assert "2 days later" in page
-    assert '"subject": "30 kg"' in page
+    assert "Subject 30 kg" in page
     assert "simulated" in page
     assert mail.outbox == []
     assert FlowRun.objects.count() == 0
@@ -281,27 +281,33 @@ def test_a_page_that_is_there_gets_the_panel_alone(client: Client, flow: Flow) -
 
 
 def saving(client: Client, flow: Flow, **data: Any) -> Any:
-    wanted = json.dumps({"outcome": "complete", "state": {"way": "truck"}})
-    given = {"save": "1", "test-name": "Heavy", "test-expectations": wanted, **data}
+    wanted = {"test-outcome": "complete", "test-state": '{"way": "truck"}'}
+    given = {"save": "1", "test-name": "Heavy", **wanted, **data}
     return attempt(client, flow, **given)
 
 
 def test_what_a_trial_did_is_offered_as_a_test(client: Client, flow: Flow) -> None:
     html = unescape(attempt(client, flow).content.decode())
     assert 'name="test-name"' in html
-    assert '"outcome": "complete"' in html
-    assert '"way": "truck"' in html
+    assert '<option value="complete" selected>' in html
+    assert '"way": "truck"' in html.split("Save as a test")[1]
+    checked = re.findall(r'name="test-reached" value="([^"]*)"[^>]* checked', html)
+    assert checked == ["heavy", "1.1", "mail", "wait"]
 
 
 def test_a_trial_is_saved_as_a_test_and_runs(client: Client, flow: Flow) -> None:
-    answer = saving(client, flow, **{"how-mail": "result", "what-mail": "7"})
+    rows = {"test-reached": ["heavy"], "test-not_reached": ["light"]}
+    answer = saving(client, flow, **{"how-mail": "result", "what-mail": "7", **rows})
     assert answer["Location"] == url("flow_tests", flow.pk)
     test = FlowTest.objects.get()
-    assert (test.name, test.state, test.answers) == (
-        "Heavy",
-        {"kilos": 30},
-        {"mail": {"result": 7}},
-    )
+    assert (test.name, test.state) == ("Heavy", {"kilos": 30})
+    assert test.answers == {"mail": {"result": 7}}
+    assert test.expectations == {
+        "outcome": "complete",
+        "state": {"way": "truck"},
+        "reached": ["heavy"],
+        "not_reached": ["light"],
+    }
     page = words(client.get(url("flow_tests", flow.pk)))
     assert "Heavy not run yet" in page
     assert "0 % of the rows" in page
@@ -312,7 +318,7 @@ def test_a_trial_is_saved_as_a_test_and_runs(client: Client, flow: Flow) -> None
 
 
 def test_a_test_that_fails_says_why_in_the_list(client: Client, flow: Flow) -> None:
-    saving(client, flow, **{"test-expectations": '{"state": {"way": "bike"}}'})
+    saving(client, flow, **{"test-state": '{"way": "bike"}'})
     answer = client.post(url("flow_tests", flow.pk), follow=True)
     page = words(answer)
     assert "1 of 1 test did not pass." in page
@@ -340,9 +346,9 @@ def test_a_test_is_opened_tried_and_changed(client: Client, flow: Flow) -> None:
     ("data", "told"),
     [
         ({"test-name": ""}, "This field is required"),
-        ({"test-expectations": ""}, "required"),
-        ({"test-expectations": "{"}, "JSON"),
-        ({"test-expectations": '{"outcome": "fine"}'}, "outcome"),
+        ({"test-state": "{"}, "JSON"),
+        ({"test-outcome": "fine"}, "Select a valid choice"),
+        ({"test-reached": "nowhere"}, "Select a valid choice"),
         ({"test-name": "Taken"}, "There is a test called “Taken” already."),
     ],
 )
@@ -395,7 +401,7 @@ def test_secrets_in_tests_are_masked_and_kept_when_the_test_is_saved_again() -> 
         "test": str(test.pk),
         "state": json.dumps({"pin": MASK}),
         "test-name": "Pin",
-        "test-expectations": json.dumps({"outcome": "complete", "state": {"pin": MASK}}),
+        "test-state": json.dumps({"pin": MASK}),
     }
     assert saving(client, flow, **data).status_code == 302
     test.refresh_from_db()
