@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from flowcontrol.admin.config_widgets import LineInput, ShortInput, TextArea
 from flowcontrol.admin.json_fields import JSONObjectField
 from flowcontrol.admin.moments import MomentInput
+from flowcontrol.admin.start_forms import find_object
 from flowcontrol.admin.trial_report import BADGES
 from flowcontrol.exceptions import TrialRefused
 from flowcontrol.flowtests import OUTCOMES
@@ -172,10 +173,7 @@ class TrialForm(forms.Form):
         """Look the object up as well."""
         key: str = self.cleaned_data["key"]
         assert self.model is not None
-        try:
-            self.object = self.model._base_manager.filter(pk=key).first()
-        except (ValueError, ValidationError, OverflowError):
-            self.object = None
+        self.object = find_object(self.model, key)
         if self.object is None:
             raise ValidationError(
                 _("There is no %(model)s with this key."),

@@ -16,7 +16,7 @@ from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.pages import Crumb, Page
 from flowcontrol.admin.rights import may_see
 from flowcontrol.admin.rows import PageRow, RowList, pretty, rows_of
-from flowcontrol.admin.starting import lookup_url, model_named
+from flowcontrol.admin.starting import lookup_url, model_named, object_name
 from flowcontrol.admin.trial_forms import (
     ANSWER_HELP,
     Given,
@@ -156,7 +156,7 @@ class _Bench:
             "differences": differences,
             "model_error": self.model_error,
             "lookup_url": lookup_url(visit, self.model) if self.model is not None else "",
-            "chosen": str(self.form.object) if self.form.object is not None else self._chosen(),
+            "chosen": object_name(visit, self.form),
             "runs": _latest_runs(visit),
             "loaded_run": self.run,
             "loaded_run_url": run_url(visit.site, self.run.pk) if self.run is not None else "",
@@ -165,13 +165,6 @@ class _Bench:
         if visit.request.headers.get("HX-Request") == "true":
             return visit.render("try_panel.html", title=str(title), is_panel=True, **context)
         return visit.render_flow("try.html", tab="try", subtitle=title, crumbs=crumbs, **context)
-
-    def _chosen(self) -> str:
-        """What the object is called whose key stands in the form at first."""
-        if self.model is None or not self.given.key or self.form.is_bound:
-            return ""
-        found = self.model._base_manager.filter(pk=self.given.key).first()
-        return str(found) if found is not None else ""
 
 
 def try_page(visit: FlowVisit) -> HttpResponse:
