@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,37 +27,64 @@ WORKLOADS = {
     "groupable": "the same, sharing commits",
     "commits": "a commit after every action, no ORM effect",
     "sleepers": "a sweep among sleeping runs",
+    "workers": "4 workers against 1, actions that wait 20 ms outside",
+    "beat": "due runs by beat and 2 Celery processes",
+    "dispatcher": "from a trigger to the first action by the Celery dispatcher",
+    "year": "a year of flights, one run each",
 }
-"""Names for ``--only``, and what they measure. Each is a function in a module of this package."""
+"""Names of workloads, and what they measure. Each is a function in a module of this package."""
 
 MODULES = {
     "stepping": ("one-run", "long-run", "big-flow"),
     "sweeps": ("pure", "resumed", "sleepers"),
     "effects": ("database", "groupable", "commits"),
+    "processes": ("workers", "beat", "dispatcher"),
+    "year": ("year",),
 }
+
+SIZES = {"full": 1.0, "quick": 0.1, "tiny": 0.002}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument(
+        "workloads", nargs="*", metavar="workload", help=f"Some of: {', '.join(WORKLOADS)}."
+    )
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
-    parser.add_argument("--only", metavar="NAME", action="append", choices=WORKLOADS)
-    parser.add_argument("--quick", action="store_true", help="A tenth of everything, once.")
+    parser.add_argument(
+        "--quick", dest="size", action="store_const", const="quick", default="full",
+        help="A tenth of everything, once.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tiny", dest="size", action="store_const", const="tiny",
+        help="As little as there is, to see that it works.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flights",
+        type=Path,
+        metavar="PATH",
+        default=os.environ.get("FLOWCONTROL_BENCHMARK_FLIGHTS"),
+        help="The flights of 2013 for the workload year, see CONTRIBUTING.md.",
+    )
     options = parser.parse_args()
+    if unknown := set(options.workloads) - set(WORKLOADS):
+        parser.error(f"There is no workload {min(unknown)!r}. There are: {', '.join(WORKLOADS)}.")
+    if options.flights is not None:
+        os.environ["FLOWCONTROL_BENCHMARK_FLIGHTS"] = str(Path(options.flights).resolve())
     databases = ("sqlite", "postgres") if options.database == "both" else (options.database,)
     results: list[Result] = []
-    for name in options.only or WORKLOADS:
+    for name in options.workloads or WORKLOADS:
         for database in databases:
             print(f"{WORKLOADS[name]}, {database} …", file=sys.stderr, flush=True)
-            results += measure(name, database, options.quick)
+            results += measure(name, database, options.size)
     print(table(results))
     return 0
 
 
-def measure(name: str, database: str, quick: bool) -> list[Result]:
+def measure(name: str, database: str, size: str) -> list[Result]:
     """Run one workload in a process of its own, on a database of its own."""
     [module] = [module for module, names in MODULES.items() if name in names]
-    command = [sys.executable, "-m", "tests.benchmarks.measuring", module, name]
-    command += ["--quick"] if quick else []
+    command = [sys.executable, "-m", "tests.benchmarks.measuring", module, name, str(SIZES[size])]
     try:
         with environment(database) as variables:
             done = subprocess.run(
@@ -71,11 +98,12 @@ def measure(name: str, database: str, quick: bool) -> list[Result]:
 
 
 @contextmanager
-def environment(database: str) -> Iterator[dict[str, str]]:
+def environment(database: str) -> Iterator[Mapping[str, str]]:
     """Variables for a process with an empty database. PostgreSQL is as durable as by default."""
     variables = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
         "FLOWCONTROL_TEST_DATABASE": database,
+        "FLOWCONTROL_TEST_DATABASE_NAME": "",
     }
     if database == "postgres":
         with servers.postgres(durable=True) as socket:

@@ -15,17 +15,17 @@ from django.core.management import call_command
 
 @dataclass(frozen=True)
 class Options:
-    """How thoroughly to measure."""
+    """How thoroughly to measure: ``part`` of everything, and in full three times."""
 
-    quick: bool
+    part: float
 
     @property
     def repeats(self) -> int:
-        return 1 if self.quick else 3
+        return 3 if self.part == 1 else 1
 
-    def amount(self, full: int) -> int:
-        """``full``, or a tenth of it."""
-        return max(full // 10, 1) if self.quick else full
+    def amount(self, full: int, least: int = 1) -> int:
+        """``full``, or a part of it."""
+        return max(round(full * self.part), least)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -47,13 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("module")
     parser.add_argument("workload")
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("part", type=float)
     arguments = parser.parse_args()
     django.setup()
     call_command("migrate", verbosity=0, run_syncdb=True)
     module = importlib.import_module(f"tests.benchmarks.{arguments.module}")
     measure = getattr(module, arguments.workload.replace("-", "_"))
-    for result in measure(Options(arguments.quick)):
+    for result in measure(Options(arguments.part)):
         print(json.dumps(result.to_json()), flush=True)
 
 

@@ -9,4 +9,8 @@ from tests.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.benchmarks"]
 
-FLOWCONTROL_DISPATCHER = os.environ.get("FLOWCONTROL_BENCHMARK_DISPATCHER")
+# Everything is as by default, but for what a workload asks of the workers that it starts.
+if poll := os.environ.get("FLOWCONTROL_BENCHMARK_POLL"):
+    FLOWCONTROL_WORKER_POLL_SECONDS = float(poll)
+if batch := os.environ.get("FLOWCONTROL_BENCHMARK_BATCH"):
+    FLOWCONTROL_BATCH_SIZE = int(batch)

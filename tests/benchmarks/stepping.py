@@ -35,7 +35,7 @@ def one_run(options: Options) -> Iterator[Result]:
 
 def long_run(options: Options) -> Iterator[Result]:
     """The run yields every 10,000 steps: the first time near round 3,000, then again and again."""
-    rounds = options.amount(100_000)
+    rounds = options.amount(100_000, least=20_000)
     run = create_flowrun(_counting(rounds), state={"n": 0})
     costs = []
     while run.status != Status.DONE:
