@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -240,3 +242,39 @@ def bench(session: nox.Session) -> None:
     if not (ROOT / "tests" / "benchmarks" / "__main__.py").exists():
         leave_out(session, "There is no tests/benchmarks yet")
     run(session, programs, "-m", "tests.benchmarks", *session.posargs)
+
+
+VENDORED = {
+    # What is fetched: the package and its versions; where it goes; which files of it.
+    "htmx.org@^2.0.11": ("flowcontrol/static/flowcontrol/vendor/htmx", ["dist/htmx.min.js"]),
+    "sortablejs@^1.15.7": ("flowcontrol/static/flowcontrol/vendor/sortablejs", ["Sortable.min.js"]),
+    "axe-core@^4.14.1": (
+        "tests/acceptance/vendor/axe-core",
+        ["axe.min.js", "LICENSE-3RD-PARTY.txt"],
+    ),
+}
+
+
+@nox.session(default=False)
+def vendor(session: nox.Session) -> None:
+    """Fetch the libraries of the pages anew, by npm, and note versions and checksums."""
+    for wanted, (place, names) in VENDORED.items():
+        work = Path(session.create_tmp())
+        output = session.run(
+            "npm", "pack", wanted, "--json", "--silent", f"--pack-destination={work}",
+            external=True, silent=True,
+        )  # fmt: skip
+        packed = json.loads(str(output))[-1]
+        folder = ROOT / place
+        folder.mkdir(parents=True, exist_ok=True)
+        checksums = {}
+        with tarfile.open(work / packed["filename"].replace("/", "-")) as archive:
+            for name in [*names, "LICENSE"]:
+                member = archive.extractfile(f"package/{name}")
+                assert member is not None, f"{wanted} has no {name}"
+                content = member.read()
+                (folder / Path(name).name).write_bytes(content)
+                checksums[Path(name).name] = hashlib.sha256(content).hexdigest()
+        record = {"name": packed["name"], "version": packed["version"], "sha256": checksums}
+        (folder / "vendored.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+        session.log(f"{packed['name']} {packed['version']}")

@@ -1,31 +1,28 @@
-"""The action list: the rows of a flow's draft, and every way to change them.
+"""The rows of a flow's draft: to look at them, to add one, to change what one says.
 
-Each change is a POST with the revision that the page was made from, and one verb of
-:mod:`flowcontrol.drafting`. Afterwards the list is shown again, at the row.
+What is done with rows that are there stands in :mod:`flowcontrol.admin.row_pages`. Each change is a
+POST with the revision that the page was made from; the builder shows what came of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
-from django.contrib import messages
 from django.contrib.admin.utils import unquote
-from django.http import Http404, HttpResponse, HttpResponseRedirect
-from django.utils.http import urlencode
+from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flowcontrol import drafting
-from flowcontrol.admin.flow_pages import FlowVisit, what_changed
+from flowcontrol.admin.builder import Builder, builder_of, refuse_stale, refused, show
+from flowcontrol.admin.flow_pages import FlowVisit
 from flowcontrol.admin.pages import Crumb, Page
 from flowcontrol.admin.picker import Spot, choices_for, may_stand, spot
 from flowcontrol.admin.row_forms import RowEditor
+from flowcontrol.admin.row_pages import ROW_PAGES
 from flowcontrol.admin.rows import PageRow, RowList, pretty, rows_of
+from flowcontrol.admin.verbs import menu_for
 from flowcontrol.documents import checksum
-from flowcontrol.drafting import Step
 from flowcontrol.exceptions import DraftRefused, StaleDraft
-from flowcontrol.findings import find_all
 from flowcontrol.registry import actions
 from flowcontrol.sentences import shown_config
 
@@ -35,19 +32,8 @@ if TYPE_CHECKING:
 
 
 def show_actions(visit: FlowVisit) -> HttpResponse:
-    """The rows of the draft with what the checker says of them."""
-    rows = _rows(visit)
-    findings = rows.add_findings(find_all(visit.draft, flow=visit.flow))
-    errors = sum(1 for told in findings if told.finding.severity == "error")
-    return visit.render_flow(
-        "actions.html",
-        tab="actions",
-        subtitle=_("Actions"),
-        rows=rows,
-        findings=findings,
-        error_count=errors,
-        warning_count=len(findings) - errors,
-    )
+    """The rows of the draft with what the checker says of them; for a page that is there, anew."""
+    return show(visit, changed=visit.is_partial)
 
 
 def _rows(visit: FlowVisit) -> RowList:
@@ -57,17 +43,18 @@ def _rows(visit: FlowVisit) -> RowList:
 # --- adding -------------------------------------------------------------------------------------
 
 
-def choose_type(visit: FlowVisit) -> HttpResponse:
-    """Which kind of row to add. What needs no settings is added by choosing it."""
+def add_row(visit: FlowVisit) -> HttpResponse:
+    """What may be added at a place; posted, the choice is added and its form is shown."""
     given = visit.request.POST if visit.is_post else visit.request.GET
     rows = _rows(visit)
-    where = spot(rows, given.get("target", ""), given.get("position", "last"))
+    where = spot(rows, unquote(given.get("target", "")), given.get("position", "last"))
+    if visit.is_post:
+        return _add(visit, rows, where)
     if where is None:
         return _place_is_gone(visit)
-    if visit.is_post:
-        return _add(visit, _known_type(given.get("action", "")), where, {})
     query = given.get("q", "")
-    return visit.render_flow(
+    return show(
+        visit,
         "picker.html",
         subtitle=_("Add a row"),
         where=where,
@@ -76,46 +63,20 @@ def choose_type(visit: FlowVisit) -> HttpResponse:
     )
 
 
-def add_row(visit: FlowVisit, quoted: str) -> HttpResponse:
-    """The form of a new row."""
-    given = visit.request.POST if visit.is_post else visit.request.GET
-    rows = _rows(visit)
-    where = spot(rows, given.get("target", ""), given.get("position", "last"))
-    if where is None and not visit.is_post:
+def _add(visit: FlowVisit, rows: RowList, where: Spot | None) -> HttpResponse:
+    """Add a row of the posted type; with what was typed, if a form was posted along."""
+    action_type = actions.find(visit.request.POST.get("action", ""))
+    if action_type is None:
+        raise Http404(actions.unknown(visit.request.POST.get("action", "")))
+    if where is None or not may_stand(action_type, where):
         return _place_is_gone(visit)
-    if where is None:
-        where = spot(rows, "", "last")
-        assert where is not None
-        action_type = _known_type(unquote(quoted))
-        editor = RowEditor(visit.flow, action_type, item=None, rows=rows, data=visit.request.POST)
-        warning = _(
-            "The row beside which you wanted to add this one is gone. Nothing was saved; if you "
-            "save now, it is added at the end."
-        )
-        return _new_row_page(visit, action_type, where, editor, warning)
-    action_type = _known_type(unquote(quoted))
-    if not visit.is_post and not may_stand(action_type, where):
-        return _place_is_gone(visit)
-    editor = RowEditor(
-        visit.flow,
-        action_type,
-        item=None,
-        rows=rows,
-        data=visit.request.POST if visit.is_post else None,
-    )
-    if visit.is_post and editor.is_valid():
-        return _add(visit, action_type, where, editor.changes, editor)
-    return _new_row_page(visit, action_type, where, editor)
-
-
-def _add(
-    visit: FlowVisit,
-    action_type: type[BaseAction],
-    where: Spot,
-    changes: Mapping[str, Any],
-    editor: RowEditor | None = None,
-) -> HttpResponse:
-    fields = dict(changes)
+    fields: dict[str, Any] = {}
+    if "typed" in visit.request.POST:
+        data = visit.request.POST
+        editor = RowEditor(visit.flow, action_type, item=None, rows=rows, data=data)
+        if not editor.is_valid() and not editor.can_be_kept:
+            return _row_panel(visit, builder_of(visit), None, editor, action_type)
+        fields = editor.changes
     try:
         row = drafting.add_action(
             visit.flow,
@@ -128,155 +89,139 @@ def _add(
             **fields,
         )
     except StaleDraft as stale:
-        visit.flow.refresh_from_db(fields=["draft_revision"])
-        warning = _(
-            "The draft was changed by somebody else since you opened this page. Nothing was "
-            "saved. The place is still there: save again to add the row %(where)s."
-        ) % {"where": where.words}
-        warning = f"{warning} {what_changed(stale)}".strip()
-        if editor is None:
-            visit.tell_error(visit.stale_message(stale))
-            return visit.redirect("actions", anchor=where.anchor)
-        return _new_row_page(visit, action_type, where, editor, warning)
-    except DraftRefused as refused:
-        if editor is None:
-            visit.tell_error(str(refused))
-            return visit.redirect("actions", anchor=where.anchor)
-        return _new_row_page(visit, action_type, where, editor, str(refused))
+        return refuse_stale(visit, stale, where.anchor)
+    except DraftRefused as error:
+        return refused(visit, str(error), where.anchor)
     visit.note_change(_("Added a row: %(row)s") % {"row": action_type.verbose_name})
-    return _back_to_row(visit, row.uid)
-
-
-def _new_row_page(
-    visit: FlowVisit,
-    action_type: type[BaseAction],
-    where: Spot,
-    editor: RowEditor,
-    warning: str = "",
-) -> HttpResponse:
-    query = urlencode({"target": where.target, "position": where.position})
-    return visit.render_flow(
-        "row.html",
-        subtitle=_("Add: %(action)s") % {"action": action_type.verbose_name},
-        crumbs=[
-            Crumb(_("Add a row"), f"{visit.url('add_row')}?{query}"),
-            Crumb(action_type.verbose_name),
-        ],
-        editor=editor,
-        description=action_type.description,
-        where=where,
-        row=None,
-        warning=warning,
-        cancel_url=f"{visit.url('actions')}#{where.anchor}",
-    )
-
-
-def _known_type(name: str) -> type[BaseAction]:
-    action_type = actions.find(name)
-    if action_type is None:
-        raise Http404(actions.unknown(name))
-    return action_type
+    if not visit.is_partial:
+        return visit.redirect("row", PageRow.quoted_of(row.uid))
+    visit.forget_draft()
+    builder = builder_of(visit)
+    added = builder.rows.by_uid[row.uid]
+    editor = RowEditor(visit.flow, action_type, item=added.document, rows=builder.rows, is_new=True)
+    told = _("Added row %(place)s: %(row)s.") % added.told
+    return _row_panel(visit, builder, added, editor, action_type, changed=True, told=told)
 
 
 def _place_is_gone(visit: FlowVisit) -> HttpResponse:
-    visit.tell_error(_("This row does not fit there any more. Please choose again."))
-    return visit.redirect("actions")
+    return refused(visit, _("This row does not fit there any more. Please choose again."))
 
 
 # --- one row ------------------------------------------------------------------------------------
 
 
 def edit_row(visit: FlowVisit, quoted: str) -> HttpResponse:
-    """The form of a row; for those who may only view, what it says."""
+    """The form of a row; for those who may only view, what it says.
+
+    What is wrong is told at its field. It can be saved all the same (``anyway``), as long as it is
+    JSON: a draft may have errors, publishing may not.
+    """
     uid = unquote(quoted)
-    rows = _rows(visit)
-    row = rows.by_uid.get(uid)
+    builder = builder_of(visit)
+    row = builder.rows.by_uid.get(uid)
     if row is None:
-        return _row_is_gone(visit, rows)
+        return _row_is_gone(visit, builder)
+    action_type = actions.find(row.document["action"])
     if not visit.rights.change:
-        return _read_only_page(visit, row)
-    editor = RowEditor(
-        visit.flow,
-        actions.find(row.document["action"]),
-        item=row.document,
-        rows=rows,
-        data=visit.request.POST if visit.is_post else None,
-    )
-    if not visit.is_post or not editor.is_valid():
-        return _row_page(visit, rows, row, editor)
+        return _read_only_panel(visit, builder, row, action_type)
+    data = visit.request.POST if visit.is_post else None
+    editor = RowEditor(visit.flow, action_type, item=row.document, rows=builder.rows, data=data)
+    if not visit.is_post:
+        return _row_panel(visit, builder, row, editor, action_type)
+    may_be_saved = editor.is_valid() or ("anyway" in visit.request.POST and editor.can_be_kept)
+    if not may_be_saved:
+        return _row_panel(visit, builder, row, editor, action_type)
+    seen = visit.request.POST.get("seen")
+    if seen and seen != _seen(row.document) and visit.is_current:
+        warning = _(
+            "Somebody else changed this very row since you opened it. Nothing was saved. It now "
+            "reads “%(row)s”; if you save again, what you see below takes its place."
+        ) % {"row": row.title}
+        return _row_panel(visit, builder, row, editor, action_type, warning=warning)
     try:
         drafting.edit_action(
             visit.flow, uid, revision=visit.posted_revision(), user=visit.user, **editor.changes
         )
     except StaleDraft as stale:
-        visit.flow.refresh_from_db(fields=["draft_revision"])
-        return _row_page(visit, rows, row, editor, _what_changed(visit, row, stale))
-    except DraftRefused as refused:
-        return _row_page(visit, rows, row, editor, str(refused))
-    visit.note_change(_("Changed row %(place)s: %(row)s") % _told(row))
-    return _back_to_row(visit, uid)
+        if visit.is_partial:
+            return refuse_stale(visit, stale)
+        visit.forget_draft()
+        warning = f"{visit.stale_message(stale)} {_('If you save again, yours takes its place.')}"
+        return _row_panel(visit, builder, row, editor, action_type, warning=warning)
+    except DraftRefused as error:
+        return _row_panel(visit, builder, row, editor, action_type, warning=str(error))
+    visit.note_change(_("Changed row %(place)s: %(row)s") % row.told)
+    if not visit.is_partial:
+        return visit.redirect("actions", anchor=row.anchor)
+    visit.forget_draft()
+    builder = builder_of(visit)
+    row = builder.rows.by_uid[uid]
+    editor = RowEditor(visit.flow, action_type, item=row.document, rows=builder.rows)
+    told = _("Saved row %(place)s: %(row)s.") % row.told
+    return _row_panel(
+        visit, builder, row, editor, action_type, changed=True, told=told, is_saved=True
+    )
 
 
-def _what_changed(visit: FlowVisit, row: PageRow, stale: StaleDraft) -> str:
-    if visit.request.POST.get("seen") == _seen(row.document):
-        told = _(
-            "Somebody else changed other rows since you opened this page. Nothing was saved. This "
-            "row is as it was: save again to change it."
-        )
-        return f"{told} {what_changed(stale)}".strip()
-    return _(
-        "Somebody else changed this very row since you opened it. Nothing was saved. It now reads "
-        "“%(row)s”; if you save again, what you see below takes its place."
-    ) % {"row": row.title}
-
-
-def _row_page(
-    visit: FlowVisit, rows: RowList, row: PageRow, editor: RowEditor, warning: str = ""
+def _row_panel(
+    visit: FlowVisit,
+    builder: Builder,
+    row: PageRow | None,
+    editor: RowEditor,
+    action_type: type[BaseAction] | None,
+    **context: Any,
 ) -> HttpResponse:
-    action_type = actions.find(row.document["action"])
-    rows.add_findings(find_all(visit.draft, flow=visit.flow))
-    hidden = editor.config_form is None
-    return visit.render_flow(
-        "row.html",
-        subtitle=_("Row %(place)s: %(row)s") % _told(row),
-        crumbs=[Crumb(_("Row %(place)s") % {"place": row.place})],
+    """The form of a row; without ``row``, of one that is to be added (again)."""
+    title = _("Row %(place)s: %(row)s") % row.told if row is not None else _("Add a row")
+    return show(
+        visit,
+        "row_panel.html",
+        builder=builder,
+        subtitle=title,
+        crumbs=[Crumb(title)],
         editor=editor,
-        description=action_type.description if action_type is not None else "",
-        where=None,
+        action_type=action_type,
         row=row,
-        seen=_seen(row.document),
-        warning=warning,
-        shown_config=_config_text(visit, row) if hidden else "",
-        cancel_url=f"{visit.url('actions')}#{row.anchor}",
+        seen=_seen(row.document) if row is not None else "",
+        shown_config=_config_text(visit, row) if row and editor.config_form is None else "",
+        verbs=[
+            verb
+            for part in menu_for(visit.rights)
+            for verb in part
+            if row is not None and verb.page and verb.suits(row)
+        ],
+        field=editor.id_of(visit.request.GET.get("field", "")),
+        **context,
     )
 
 
-def _read_only_page(visit: FlowVisit, row: PageRow) -> HttpResponse:
-    action_type = actions.find(row.document["action"])
-    return visit.render_flow(
+def _read_only_panel(
+    visit: FlowVisit, builder: Builder, row: PageRow, action_type: type[BaseAction] | None
+) -> HttpResponse:
+    return show(
+        visit,
         "row_view.html",
-        subtitle=_("Row %(place)s: %(row)s") % _told(row),
+        builder=builder,
+        subtitle=_("Row %(place)s: %(row)s") % row.told,
         crumbs=[Crumb(_("Row %(place)s") % {"place": row.place})],
         row=row,
-        description=action_type.description if action_type is not None else "",
+        action_type=action_type,
         shown_config=_config_text(visit, row),
-        back_url=f"{visit.url('actions')}#{row.anchor}",
     )
 
 
-def _row_is_gone(visit: FlowVisit, rows: RowList) -> HttpResponse:
+def _row_is_gone(visit: FlowVisit, builder: Builder) -> HttpResponse:
     """A row that was deleted while somebody edited it comes back as a new one, if they like."""
     if not visit.is_post or "action" not in visit.request.POST:
         raise Http404("There is no such row in this draft.")
-    action_type = _known_type(visit.request.POST["action"])
-    where = spot(rows, "", "last")
-    assert where is not None
-    editor = RowEditor(visit.flow, action_type, item=None, rows=rows, data=visit.request.POST)
+    action_type = actions.find(visit.request.POST["action"])
+    data = visit.request.POST
+    editor = RowEditor(visit.flow, action_type, item=None, rows=builder.rows, data=data)
     warning = _(
         "Somebody else deleted this row since you opened it. Nothing was saved; if you save now, "
         "it is added again, at the end."
     )
-    return _new_row_page(visit, action_type, where, editor, warning)
+    return _row_panel(visit, builder, None, editor, action_type, warning=warning)
 
 
 def _config_text(visit: FlowVisit, row: PageRow) -> str:
@@ -291,127 +236,9 @@ def _seen(item: JSONObject) -> str:
     return checksum({**item, "children": []})[:16]
 
 
-def _told(row: PageRow) -> dict[str, str]:
-    return {"place": row.place, "row": row.title}
-
-
-# --- verbs --------------------------------------------------------------------------------------
-
-
-def move_row(visit: FlowVisit, quoted: str) -> HttpResponse:
-    """One step up or down, into the block before it, or out of its own."""
-    uid = unquote(quoted)
-    step = next((each for each in get_args(Step) if each == visit.request.POST.get("step")), None)
-    if step is None:
-        raise Http404("There is no such step.")
-
-    def edit() -> str:
-        drafting.step_action(
-            visit.flow, uid, step, revision=visit.posted_revision(), user=visit.user
-        )
-        visit.note_change(_("Moved a row: %(step)s") % {"step": step})
-        return uid
-
-    return _edited(visit, uid, edit)
-
-
-def duplicate_row(visit: FlowVisit, quoted: str) -> HttpResponse:
-    """A copy right after it, with everything inside."""
-    uid = unquote(quoted)
-
-    def edit() -> str:
-        copy = drafting.duplicate_action(
-            visit.flow, uid, revision=visit.posted_revision(), user=visit.user
-        )
-        visit.note_change(_("Duplicated a row"))
-        return copy.uid
-
-    return _edited(visit, uid, edit)
-
-
-def switch_row(visit: FlowVisit, quoted: str) -> HttpResponse:
-    """Switch a row on (``enabled`` is 1) or off."""
-    uid, enabled = unquote(quoted), visit.request.POST.get("enabled") == "1"
-
-    def edit() -> str:
-        drafting.set_enabled(
-            visit.flow, uid, enabled, revision=visit.posted_revision(), user=visit.user
-        )
-        visit.note_change(_("Switched a row on") if enabled else _("Switched a row off"))
-        return uid
-
-    return _edited(visit, uid, edit)
-
-
-def delete_row(visit: FlowVisit, quoted: str) -> HttpResponse:
-    """Ask, telling what goes with it, then take a row out of the draft."""
-    row = _rows(visit).by_uid.get(unquote(quoted))
-    if row is None:
-        visit.tell(_("The row is gone already."), messages.WARNING)
-        return visit.redirect("actions")
-    if not visit.is_post:
-        return visit.render_flow(
-            "row_delete.html",
-            subtitle=_("Delete row %(place)s: %(row)s") % _told(row),
-            crumbs=[
-                Crumb(_("Row %(place)s") % {"place": row.place}, visit.url("row", quoted)),
-                Crumb(_("Delete")),
-            ],
-            row=row,
-            cancel_url=f"{visit.url('actions')}#{row.anchor}",
-        )
-
-    def edit() -> str:
-        drafting.delete_action(
-            visit.flow, row.uid, revision=visit.posted_revision(), user=visit.user
-        )
-        visit.note_change(_("Deleted row %(place)s: %(row)s") % _told(row))
-        visit.tell(_deleted(row))
-        neighbour = row.previous or row.parent
-        return neighbour.uid if neighbour is not None else ""
-
-    return _edited(visit, row.uid, edit)
-
-
-def _deleted(row: PageRow) -> str:
-    if not row.rows_inside:
-        return _("“%(row)s” was deleted.") % _told(row)
-    return ngettext(
-        "“%(row)s” was deleted, with %(count)d row inside.",
-        "“%(row)s” was deleted, with %(count)d rows inside.",
-        row.rows_inside,
-    ) % {"row": row.title, "count": row.rows_inside}
-
-
-def _edited(visit: FlowVisit, uid: str, edit: Callable[[], str]) -> HttpResponse:
-    """Edit, and show the list again at the row that ``edit`` gives; or tell why it was refused."""
-    try:
-        uid = edit()
-    except StaleDraft as stale:
-        visit.tell_error(f"{visit.stale_message(stale)} {_('Look at it below, then try again.')}")
-    except DraftRefused as refused:
-        visit.tell_error(str(refused))
-    return _back_to_row(visit, uid)
-
-
-def _back_to_row(visit: FlowVisit, uid: str) -> HttpResponseRedirect:
-    anchor = PageRow.anchor_of(uid) if uid else "add"
-    return visit.redirect("actions", anchor=anchor)
-
-
 ACTION_PAGES: Final = (
     Page("actions/", "actions", show_actions),
-    Page("actions/add/", "add_row", choose_type, get="change", post="change"),
-    Page("actions/add/<str:quoted>/", "add_row_of", add_row, get="change", post="change"),
+    Page("actions/add/", "add_row", add_row, get="change", post="change"),
     Page("actions/row/<str:quoted>/", "row", edit_row, get="view", post="change"),
-    Page("actions/row/<str:quoted>/move/", "move_row", move_row, get=None, post="change"),
-    Page(
-        "actions/row/<str:quoted>/duplicate/",
-        "duplicate_row",
-        duplicate_row,
-        get=None,
-        post="change",
-    ),
-    Page("actions/row/<str:quoted>/switch/", "switch_row", switch_row, get=None, post="change"),
-    Page("actions/row/<str:quoted>/delete/", "delete_row", delete_row, get="change", post="change"),
+    *ROW_PAGES,
 )

@@ -21,7 +21,7 @@ it was stored**: no text is trimmed, no date rewritten, nothing added by opening
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
@@ -163,6 +163,7 @@ class ConfigForm(forms.Form):
         if self.undrawn is not EMPTY:
             self.fields[OTHER] = self._other_field()
         self._config: dict[str, Any] = {}
+        self._unread: set[tuple[str | int, ...]] = set()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -170,6 +171,43 @@ class ConfigForm(forms.Form):
         if not self.is_valid():
             raise ValueError("Only a valid form has a config.")
         return copy.deepcopy(self._config)
+
+    @property
+    def unchecked(self) -> dict[str, Any] | None:
+        """The config as it was typed, mistakes and all, for a draft; the form has been validated.
+
+        What cannot be read as the value it should be is kept as the text that was typed. ``None``
+        if something cannot be kept like that: JSON that is broken, parts that make no text.
+        """
+        config = copy.deepcopy(self._config)
+        for path in sorted(self._unread, key=len):
+            kept = self._as_typed(path)
+            if kept is None:
+                return None
+            inside: Any = config
+            for name in path[:-1]:
+                inside = inside.setdefault(name, {})
+            inside[path[-1]] = kept
+        if OTHER in self.errors:
+            return None
+        return config
+
+    def _as_typed(self, path: tuple[str | int, ...]) -> Any:
+        """What was typed for a property that could not be read; ``None`` if it cannot be kept."""
+        for property_ in self._all_properties():
+            if property_.path != path:
+                continue
+            if self._is_computed(property_):
+                return {COMPUTED: self[property_.expression_name].data or ""}
+            raw = self[property_.field_name].data
+            is_text = isinstance(raw, str) and not isinstance(property_.field, JSONField)
+            return raw if is_text else None
+        return None
+
+    def _all_properties(self) -> Iterator[Property]:
+        for property_ in self.properties:
+            yield property_
+            yield from property_.children
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
         """Show each problem at the field it belongs to, or above them all if it belongs to none.
@@ -234,7 +272,7 @@ class ConfigForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """Put the config together and let the schema judge it."""
-        self._unread: set[tuple[str | int, ...]] = set()
+        self._unread.clear()
         values = {
             property_.name: value
             for property_ in self.properties

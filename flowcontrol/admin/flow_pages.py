@@ -53,6 +53,11 @@ class FlowVisit(Visit[Flow]):
         """The draft as it is now; read once."""
         return draft_document(self.flow)
 
+    def forget_draft(self) -> None:
+        """Read the draft and its revision again when they are next asked for: they have changed."""
+        self.__dict__.pop("draft", None)
+        self.flow.refresh_from_db(fields=["draft_revision"])
+
     def crumbs_to(self, *crumbs: Crumb) -> list[Crumb]:
         return super().crumbs_to(Crumb(str(self.flow), self.url("actions")), *crumbs)
 
@@ -115,6 +120,11 @@ class FlowVisit(Visit[Flow]):
             return int(self.request.POST.get("revision", ""))
         except ValueError:
             return -1
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the page was made from the draft as it is now."""
+        return self.posted_revision() == self.flow.draft_revision
 
     def stale_message(self, stale: StaleDraft) -> str:
         """That nothing was saved, and what the others did."""

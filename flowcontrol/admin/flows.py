@@ -29,7 +29,6 @@ from flowcontrol.admin.flow_pages import FlowVisit, runs_url
 from flowcontrol.admin.moments import MOMENT_FIELDS
 from flowcontrol.admin.pages import (
     BREADCRUMBS_ARE_A_LIST,
-    SCRIPT,
     STYLES,
     Crumb,
     Page,
@@ -300,7 +299,6 @@ class FlowAdmin(PagesAdmin[Flow]):
 
     class Media:
         css = {"all": [STYLES]}
-        js = [SCRIPT]
 
     # --- Django's hooks ---
 

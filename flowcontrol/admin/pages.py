@@ -48,7 +48,6 @@ BREADCRUMBS_ARE_A_LIST: Final = django.VERSION >= (6, 1)
 """Since 6.1 Django's breadcrumbs are a list, before they were lines in a ``div``."""
 
 STYLES: Final = "flowcontrol/admin.css"
-SCRIPT: Final = "flowcontrol/admin.js"
 
 
 class Crumb(NamedTuple):
@@ -94,6 +93,11 @@ class Visit(Generic[M]):
     @property
     def is_post(self) -> bool:
         return self.request.method == "POST"
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a page that is already there asks for a part, by htmx, and not a browser."""
+        return self.request.headers.get("HX-Request") == "true"
 
     @property
     def site(self) -> AdminSite:
@@ -157,7 +161,6 @@ class Visit(Generic[M]):
                 "crumbs": self.crumbs_to(*crumbs),
                 "crumbs_are_a_list": BREADCRUMBS_ARE_A_LIST,
                 "styles": STYLES,
-                "script": SCRIPT,
                 **context,
             },
             status=status,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
-from django.contrib.admin.utils import quote
 from django.utils.translation import gettext as _
 
 from flowcontrol.admin.rows import ICONS, PageRow, RowList
@@ -40,6 +39,11 @@ class Spot:
             case "first":
                 return _("inside row %(place)s, “%(row)s”, at its beginning") % told
         return _("inside row %(place)s, “%(row)s”") % told
+
+    @property
+    def quoted(self) -> str:
+        """The target as it stands in addresses."""
+        return PageRow.quoted_of(self.target)
 
     @property
     def anchor(self) -> str:
@@ -89,12 +93,9 @@ class Choice:
     """An action type that can be picked."""
 
     name: str
-    quoted: str
     title: str
     description: str
     icon: str
-    has_fields: bool
-    """Whether there is anything to fill in before the row can be added."""
 
 
 @dataclass
@@ -119,11 +120,9 @@ def choices_for(where: Spot, query: str = "") -> list[ChoiceGroup]:
             continue
         choice = Choice(
             name=action_type.name,
-            quoted=str(quote(action_type.name)),
             title=title or action_type.name,
             description=str(action_type.description),
             icon=action_type.icon if action_type.icon in ICONS else "other",
-            has_fields=bool(action_type.config_schema.get("properties")),
         )
         groups.setdefault(group, ChoiceGroup(group)).choices.append(choice)
     return list(groups.values())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.core.validators import RegexValidator
-from django.forms.boundfield import BoundField
 from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -21,7 +21,7 @@ from flowcontrol.exceptions import AuthorError
 from flowcontrol.expressions import RESERVED_NAMES
 from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
 from flowcontrol.models import Flow
-from flowcontrol.registry import triggers
+from flowcontrol.registry import actions, triggers
 from flowcontrol.schemas import find_problems
 
 if TYPE_CHECKING:
@@ -120,18 +120,10 @@ class RowForm(forms.Form):
         return name
 
     @property
-    def main_fields(self) -> list[BoundField]:
-        return [self["label"], self["is_enabled"]]
-
-    @property
-    def more_fields(self) -> list[BoundField]:
-        """Those that few rows need."""
-        return [self[name] for name in SPECIAL if name in self.fields]
-
-    @property
-    def has_special_settings(self) -> bool:
-        """Whether one of these is in use, or wrong."""
-        return any(field.value() or field.errors for field in self.more_fields)
+    def is_in_use(self) -> bool:
+        """Whether one of the settings that few rows need is set, or any of them is wrong."""
+        used = any(self[name].value() for name in SPECIAL if name in self.fields)
+        return used or bool(self.errors)
 
 
 class RowEditor:
@@ -143,6 +135,7 @@ class RowEditor:
         item: the row as it is stored; ``None`` for a new one.
         rows: the rows of the draft, which a field may point at.
         data: what was posted.
+        is_new: whether it has just been added: what it lacks is no mistake yet.
     """
 
     def __init__(
@@ -153,6 +146,7 @@ class RowEditor:
         item: JSONObject | None,
         rows: RowList,
         data: Mapping[str, Any] | None = None,
+        is_new: bool = False,
     ) -> None:
         self.row_form = RowForm(data, item=item)
         self.config_form: ConfigForm | None = None
@@ -177,7 +171,7 @@ class RowEditor:
             prefix=PREFIX,
             choices={**CHOICES, "action-target": lambda: _rows(rows)},
         )
-        if data is None and item is not None:
+        if data is None and item is not None and not is_new:
             # What is wrong with a stored config is shown at its fields, not only in the list.
             self.config_form.add_problems(find_problems(action_type.config_schema, config))
 
@@ -187,12 +181,46 @@ class RowEditor:
         return self.row_form.is_valid() and config_is_valid
 
     @property
+    def can_be_kept(self) -> bool:
+        """Whether what was posted can be stored, right or wrong: the fields of the config may have
+        mistakes as long as they are JSON. Asked after :meth:`is_valid`."""
+        if not self.row_form.is_valid():
+            return False
+        return self.config_form is None or self.config_form.unchecked is not None
+
+    @property
+    def has_errors(self) -> bool:
+        config_errors = self.config_form is not None and bool(self.config_form.errors)
+        return bool(self.row_form.errors) or config_errors
+
+    @property
     def changes(self) -> dict[str, Any]:
-        """What is to be stored, by field of the row."""
+        """What is to be stored, by field of the row: of a valid form, or of one to be kept."""
         changes = dict(self.row_form.cleaned_data)
         if self.config_form is not None:
-            changes["config"] = self.config_form.config
+            changes["config"] = self.config_form.unchecked
         return changes
+
+    def id_of(self, field: str) -> str:
+        """The id, or the beginning of it, that the field of a finding has on the page."""
+        if self.config_form is not None:
+            for property_ in self.config_form.properties:
+                if property_.name == field:
+                    return f"id_{PREFIX}-{property_.field_name}"
+        return f"id_{field}" if field in self.row_form.fields else ""
+
+
+def media_of_all_forms() -> forms.Media:
+    """The scripts and styles that any row's form may need, for a page that loads forms later."""
+    return _media_of(tuple(actions))
+
+
+@lru_cache(maxsize=4)
+def _media_of(action_types: tuple[type[BaseAction], ...]) -> forms.Media:
+    media = ConfigForm().media
+    for action_type in action_types:
+        media += config_form_class(action_type.config_schema)().media
+    return media
 
 
 def _flows() -> Iterable[tuple[str, str]]:

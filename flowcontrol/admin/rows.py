@@ -7,9 +7,10 @@ a template can open and close nested lists without calling itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.contrib.admin.utils import quote
 
@@ -25,6 +26,14 @@ ICONS: Final = frozenset(
     | {"person", "state", "stop", "up"}
 )
 """The drawings that ``icons.html`` has; other actions get a neutral one."""
+
+
+class RunCount(NamedTuple):
+    """How many runs stand at a row, or have ended there, and where to see them."""
+
+    kind: str
+    number: int
+    url: str
 
 
 @dataclass(slots=True)
@@ -53,6 +62,7 @@ class PageRow:
     count_is_lower_bound: bool = False
     is_current: bool = False
     is_open: bool = False
+    run_counts: Sequence[RunCount] = ()
 
     @property
     def uid(self) -> str:
@@ -62,7 +72,11 @@ class PageRow:
     @property
     def quoted(self) -> str:
         """The uid as it stands in addresses; Django's ``unquote`` reads it."""
-        return str(quote(self.uid))
+        return self.quoted_of(self.uid)
+
+    @staticmethod
+    def quoted_of(uid: str) -> str:
+        return str(quote(uid))
 
     @property
     def anchor(self) -> str:
@@ -72,6 +86,11 @@ class PageRow:
     def anchor_of(uid: str) -> str:
         """The id that the row of this uid has in a page."""
         return f"row-{quote(uid)}"
+
+    @property
+    def told(self) -> dict[str, str]:
+        """How messages name it: ``place`` and ``row``."""
+        return {"place": self.place, "row": self.title}
 
     @property
     def note(self) -> str:
@@ -95,14 +114,54 @@ class PageRow:
     def can_go_in(self) -> bool:
         return self.previous is not None and self.previous.takes_rows
 
+    def is_inside(self, uids: Container[str]) -> bool:
+        """Whether one of these rows is around it."""
+        around = self.parent
+        while around is not None and around.uid not in uids:
+            around = around.parent
+        return around is not None
+
     @property
     def rows_inside(self) -> int:
         """How many rows there are inside, at any depth."""
         return sum(1 + child.rows_inside for child in self.children)
 
     @property
-    def has_errors(self) -> bool:
-        return any(finding.severity == "error" for finding in self.findings)
+    def error_count(self) -> int:
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def warning_count(self) -> int:
+        return len(self.findings) - self.error_count
+
+    @property
+    def findings_text(self) -> str:
+        """What the checker says of the row, a line each."""
+        return "\n".join(finding.message for finding in self.findings)
+
+    @property
+    def classes(self) -> str:
+        """How its kind and condition look, as class names."""
+        names = (
+            (self.is_block, "fc-is-block"),
+            (self.continues, "fc-continues"),
+            (self.is_off, "fc-is-off"),
+            (bool(self.error_count), "fc-has-errors"),
+        )
+        return " ".join(["fc-row", *(name for applies, name in names if applies)])
+
+    @property
+    def mark(self) -> str:
+        """Changes with what the list shows of the row itself, not with where it stands.
+
+        A page that tells the marks it has gets only the rows that look different by now.
+        """
+        shown = (
+            *(self.title, self.subtitle, self.icon, self.classes, self.takes_rows),
+            *(self.is_known, self.is_enabled, self.note, self.result_key, self.run_counts),
+            *((finding.severity, finding.message) for finding in self.findings),
+        )
+        return f"{zlib.crc32(repr(shown).encode()):x}"
 
 
 @dataclass(slots=True)

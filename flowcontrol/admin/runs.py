@@ -34,7 +34,7 @@ from flowcontrol.admin.operations import (
     operations_for,
     perform,
 )
-from flowcontrol.admin.pages import SCRIPT, STYLES, Crumb, Page, PagesAdmin, Visit
+from flowcontrol.admin.pages import STYLES, Crumb, Page, PagesAdmin, Visit
 from flowcontrol.admin.rights import may_see, rights_of
 from flowcontrol.admin.rows import RowList, pretty, rows_of
 from flowcontrol.admin.run_history import count_rows, history_of
@@ -311,7 +311,6 @@ class FlowRunAdmin(SelectionMixin, PagesAdmin[FlowRun]):
 
     class Media:
         css = {"all": [STYLES]}
-        js = [SCRIPT]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""A real Celery worker on a real Redis, working on the database of the test."""
+"""What these tests need: a Celery worker on a real Redis, and a browser that is logged in."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.middleware.security import SecurityMiddleware
 
 from tests.conftest import ROOT, lacking
 from tests.servers import die_with_parent
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
+POLICY = "default-src 'self'"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -95,3 +102,52 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         # The worker and its pool are one group; nothing of it may outlive the test.
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+# --- the browser ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def live_server(django_db_setup: None, live_server: LiveServer) -> LiveServer:
+    """The server, started after the database is known.
+
+    Started before, it would take the database for one in memory and share one connection among
+    its threads, which SQLite answers with a crash.
+    """
+    return live_server
+
+
+@pytest.fixture
+def policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every answer forbid scripts and styles in the page, and anything from elsewhere."""
+    process_response = SecurityMiddleware.process_response
+
+    def with_policy(self: Any, request: Any, response: Any) -> Any:
+        response = process_response(self, request, response)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    monkeypatch.setattr(SecurityMiddleware, "process_response", with_policy)
+
+
+@pytest.fixture
+def desk(page: Page, live_server: LiveServer, policy: None) -> Iterator[Page]:
+    """The browser of a superuser who is logged in."""
+    refused: list[str] = []
+    page.on(
+        "console",
+        lambda message: (
+            refused.append(message.text) if "Content Security Policy" in message.text else None
+        ),
+    )
+    log_in(page, live_server)
+    yield page
+    assert refused == []
+
+
+def log_in(page: Page, live_server: LiveServer) -> None:
+    User.objects.create_superuser("desk", password="secret")
+    page.goto(f"{live_server.url}/admin/login/")
+    page.fill("#id_username", "desk")
+    page.fill("#id_password", "secret")
+    page.click("input[type=submit]")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -9,13 +13,24 @@ from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from flowcontrol import drafting
 from flowcontrol.base import BaseAction
 from flowcontrol.documents import make_document, row
+from flowcontrol.engine import start_flowrun
 from flowcontrol.models import Flow, FlowAction
 from flowcontrol.registry import actions
-from flowcontrol.testing import Else, If, Log, StartFlow, make_flow
+from flowcontrol.testing import (
+    Delay,
+    Else,
+    If,
+    Log,
+    StartFlow,
+    make_flow,
+    run_until_idle,
+    travel_to,
+)
 from tests.admin_pages import VIEW, client_of, draft_rows, person, revision_of, uid_of, url
 
 pytestmark = pytest.mark.django_db
@@ -44,9 +59,19 @@ def flow() -> Flow:
     return flow
 
 
-def post(client: Client, flow: Flow, page: str, row_name: str, **data: Any) -> Any:
+def post(
+    client: Client, flow: Flow, page: str, *names: str, headers: Any = None, **data: Any
+) -> Any:
+    """Post to a page about rows, or to the form of one."""
     data.setdefault("revision", revision_of(flow))
-    return client.post(url(f"flow_{page}", flow.pk, uid_of(flow, row_name)), data)
+    uids = [uid_of(flow, name) for name in names]
+    if page == "row":
+        return client.post(url("flow_row", flow.pk, *uids), data, headers=headers)
+    return client.post(url(f"flow_{page}", flow.pk), {**data, "row": uids}, headers=headers)
+
+
+PART = {"HX-Request": "true"}
+"""What a page that is there already sends along."""
 
 
 def text(client: Client, path: str) -> str:
@@ -81,7 +106,7 @@ def test_a_draft_without_rows_invites_to_add_one(client):
 def test_findings_stand_at_their_rows_and_above_them(client, flow):
     drafting.add_action(flow, "else")
     page = text(client, url("flow_actions", flow.pk))
-    assert page.count("has to come right after") == 2
+    assert page.count("has to come right after") == 2  # at the row, and in the list of problems
     assert "1 error" in page
     assert "There are no rows inside." in page
 
@@ -164,58 +189,36 @@ def test_the_picker_finds_by_words_without_a_script(client, flow):
 @pytest.mark.parametrize(
     ("label", "position", "expected"),
     [
-        ("one", "before", ["if", ".tell", "else", "new", "one", "two"]),
-        ("one", "after", ["if", ".tell", "else", "one", "new", "two"]),
-        ("if", "first", ["if", ".new", ".tell", "else", "one", "two"]),
-        ("if", "last", ["if", ".tell", ".new", "else", "one", "two"]),
-        ("else", "last", ["if", ".tell", "else", ".new", "one", "two"]),
+        ("one", "before", ["if", ".tell", "else", "stop", "one", "two"]),
+        ("one", "after", ["if", ".tell", "else", "one", "stop", "two"]),
+        ("if", "first", ["if", ".stop", ".tell", "else", "one", "two"]),
+        ("if", "last", ["if", ".tell", ".stop", "else", "one", "two"]),
+        ("else", "last", ["if", ".tell", "else", ".stop", "one", "two"]),
     ],
 )
 def test_a_row_goes_where_it_was_asked_for(client, flow, label, position, expected):
-    path = url("flow_add_row_of", flow.pk, "log")
     where = {"target": uid_of(flow, label), "position": position}
-    form = client.get(path, where)
-    assert form.status_code == 200
-    data = {**where, "revision": revision_of(flow), "config-message": "hello", "label": "new"}
-    answer = client.post(path, {**data, "is_enabled": "on"})
-    assert answer.status_code == 302
+    data = {**where, "revision": revision_of(flow), "action": "stop"}
+    answer = client.post(url("flow_add_row", flow.pk), data)
+    assert answer["Location"] == url("flow_row", flow.pk, uid_of(flow, "stop"))
     assert draft_rows(flow) == expected
-    assert answer["Location"].endswith(f"#row-{uid_of(flow, 'new')}")
-    assert FlowAction.objects.get(flow=flow, label="new").config["message"] == "hello"
 
 
-def test_what_needs_no_settings_is_added_by_choosing_it(client, flow):
-    drafting.delete_action(flow, uid_of(flow, "else"))
+def test_the_form_of_a_new_row_does_not_scold(client, flow):
+    data = {"target": "", "position": "last", "revision": revision_of(flow), "action": "while"}
+    page = client.post(url("flow_add_row", flow.pk), data, headers=PART).content.decode()
+    assert "errorlist" not in page
+    assert 'name="config-condition"' in page
+    assert "Condition: Required" in page  # the list of problems knows
+    assert "errorlist" in text(client, url("flow_row", flow.pk, uid_of(flow, "while")))
+
+
+def test_what_may_not_stand_there_is_not_added(client, flow):
     data = {"target": uid_of(flow, "if"), "position": "after", "revision": revision_of(flow)}
-    answer = client.post(url("flow_add_row", flow.pk), {**data, "action": "else"})
-    assert answer.status_code == 302
+    for kind, status in (("log", 302), ("no.such_action", 404)):
+        answer = client.post(url("flow_add_row", flow.pk), {**data, "action": kind})
+        assert answer.status_code == status
     assert draft_rows(flow) == ["if", ".tell", "else", "one", "two"]
-
-
-def test_errors_of_a_new_row_stand_at_their_fields(client, flow):
-    path = url("flow_add_row_of", flow.pk, "if")
-    data = {"target": "", "position": "last", "revision": revision_of(flow)}
-    answer = client.post(path, {**data, "config-condition": "3 < a < 5", "label": "mine"})
-    assert answer.status_code == 200
-    page = answer.content.decode()
-    assert "errorlist" in page
-    assert "3 &lt; a &lt; 5" in page
-    assert "mine" in page
-    assert draft_rows(flow) == ["if", ".tell", "else", "one", "two"]
-
-
-def test_a_place_that_is_gone_loses_nothing(client, flow):
-    uid, revision = uid_of(flow, "two"), revision_of(flow)
-    drafting.delete_action(flow, uid)
-    path = url("flow_add_row_of", flow.pk, "log")
-    data = {"target": uid, "position": "after", "revision": revision, "config-message": "kept"}
-    answer = client.post(path, {**data, "label": "new", "is_enabled": "on"})
-    page = answer.content.decode()
-    assert "is gone" in page
-    assert "kept" in page
-    again = {**data, "target": "", "position": "last", "revision": revision_of(flow)}
-    assert client.post(path, {**again, "label": "new", "is_enabled": "on"}).status_code == 302
-    assert draft_rows(flow)[-1] == "new"
 
 
 # --- editing ------------------------------------------------------------------------------------
@@ -266,6 +269,48 @@ def test_a_mistake_is_told_at_its_field_and_nothing_is_saved(client, flow, field
     assert revision_of(flow) == before
 
 
+@pytest.mark.parametrize(
+    ("kind", "posted", "config"),
+    [
+        ("log", {"config-message": ""}, {}),
+        ("if", {"config-condition": "3 < a < 5"}, {"condition": "3 < a < 5"}),
+        ("for", {"config-end": "many", "config-end__mode": "fixed"}, {"end": "many"}),
+    ],
+)
+def test_a_mistake_can_be_kept_and_the_checker_tells_of_it(client, flow, kind, posted, config):
+    uid = drafting.add_action(flow, kind).uid
+    data = {**posted, "is_enabled": "on", "revision": revision_of(flow)}
+    page = client.post(url("flow_row", flow.pk, uid), data).content.decode()
+    assert "Save anyway" in page
+    assert FlowAction.objects.get(uid=uid).config == {}
+    answer = client.post(url("flow_row", flow.pk, uid), {**data, "anyway": "1"})
+    assert answer.status_code == 302
+    kept = FlowAction.objects.get(uid=uid).config
+    assert {name: kept.get(name) for name in config} == config
+    again = text(client, url("flow_row", flow.pk, uid))
+    assert "errorlist" in again
+    assert "fc-severity fc-error" in again
+
+
+@pytest.mark.parametrize(
+    "posted", [{"retry": "{", "config-message": "x"}, {"label": "x" * 201, "config-message": "x"}]
+)
+def test_what_cannot_be_stored_cannot_be_kept_either(client, flow, posted):
+    before = revision_of(flow)
+    answer = post(client, flow, "row", "tell", is_enabled="on", anyway="1", **posted)
+    assert answer.status_code == 200
+    assert "Save anyway" not in answer.content.decode()
+    assert revision_of(flow) == before
+
+
+def test_json_that_is_broken_cannot_be_kept(client, flow):
+    uid = drafting.add_action(flow, "update_state", {"state": {"n": "1"}}).uid
+    data = {"config-state": "{", "is_enabled": "on", "revision": revision_of(flow), "anyway": "1"}
+    answer = client.post(url("flow_row", flow.pk, uid), data)
+    assert "Save anyway" not in answer.content.decode()
+    assert FlowAction.objects.get(uid=uid).config == {"state": {"n": "1"}}
+
+
 def test_a_stale_form_keeps_what_was_entered_and_can_be_saved_again(client, flow):
     stale = revision_of(flow)
     page = text(client, url("flow_row", flow.pk, uid_of(flow, "tell")))
@@ -276,21 +321,25 @@ def test_a_stale_form_keeps_what_was_entered_and_can_be_saved_again(client, flow
     page = answer.content.decode()
     assert answer.status_code == 200
     assert "my words" in page
-    assert "changed other rows" in page
+    assert "Nothing was saved" in page
     assert f'name="revision" value="{revision_of(flow)}"' in page
     assert post(client, flow, "row", "tell", **data).status_code == 302
     assert FlowAction.objects.get(flow=flow, label="tell").config["message"] == "my words"
 
 
-def test_a_stale_form_says_so_if_this_very_row_was_changed(client, flow):
-    stale = revision_of(flow)
-    drafting.edit_action(flow, uid_of(flow, "tell"), label="", config={"message": "theirs"})
-    uid = FlowAction.objects.get(flow=flow, config={"message": "theirs"}).uid
-    data = {"config-message": "mine", "is_enabled": "on", "seen": "old", "revision": stale}
-    page = client.post(url("flow_row", flow.pk, uid), data).content.decode()
+def test_a_form_says_so_once_if_this_very_row_was_changed_since_it_was_opened(client, flow):
+    uid = uid_of(flow, "tell")
+    page = text(client, url("flow_row", flow.pk, uid))
+    seen = page.split('name="seen" value="')[1].split('"')[0]
+    drafting.edit_action(flow, uid, label="", config={"message": "theirs"})
+    data = {"config-message": "mine", "is_enabled": "on", "revision": revision_of(flow)}
+    page = client.post(url("flow_row", flow.pk, uid), {**data, "seen": seen}).content.decode()
     assert "changed this very row" in page
     assert "theirs" in page
     assert "mine" in page
+    seen = page.split('name="seen" value="')[1].split('"')[0]
+    assert client.post(url("flow_row", flow.pk, uid), {**data, "seen": seen}).status_code == 302
+    assert FlowAction.objects.get(uid=uid).config["message"] == "mine"
 
 
 def test_a_row_that_was_deleted_meanwhile_can_be_added_again(client, flow):
@@ -300,13 +349,18 @@ def test_a_row_that_was_deleted_meanwhile_can_be_added_again(client, flow):
     page = client.post(url("flow_row", flow.pk, uid), {**data, "revision": stale}).content.decode()
     assert "deleted this row" in page
     assert "mine" in page
+    again = {**data, "revision": revision_of(flow), "typed": "1"}
+    assert client.post(url("flow_add_row", flow.pk), again).status_code == 302
+    assert draft_rows(flow)[-1] == "back"
+    assert FlowAction.objects.get(flow=flow, label="back").config["message"] == "mine"
 
 
 def test_a_row_is_read_without_the_right_to_change_it(flow):
     reader = client_of(*VIEW)
     page = text(reader, url("flow_row", flow.pk, uid_of(flow, "tell")))
     assert "late" in page
-    assert "<button" not in page.split('id="content-main"')[1]
+    assert "data-fc-form" not in page
+    assert 'method="post"' not in page.split('id="content-main"')[1]
 
 
 class Post(BaseAction):
@@ -358,21 +412,21 @@ def test_secrets_are_shown_only_to_those_who_may_see_them():
     ],
 )
 def test_a_row_moves_by_one_step(client, flow, label, step, expected):
-    answer = post(client, flow, "move_row", label, step=step)
+    answer = post(client, flow, "move_rows", label, step=step)
     assert answer.status_code == 302
     assert draft_rows(flow) == expected
     assert answer["Location"].endswith(f"#row-{uid_of(flow, label)}")
 
 
 def test_a_step_that_leads_nowhere_is_refused_in_words(client, flow):
-    answer = post(client, flow, "move_row", "if", step="up")
+    answer = post(client, flow, "move_rows", "if", step="up")
     assert messages_of(answer) == ["The row is the first of its block."]
-    assert post(client, flow, "move_row", "if", step="sideways").status_code == 404
+    assert post(client, flow, "move_rows", "if", step="sideways").status_code == 404
     assert draft_rows(flow) == ["if", ".tell", "else", "one", "two"]
 
 
 def test_a_row_is_duplicated_with_everything_inside(client, flow):
-    answer = post(client, flow, "duplicate_row", "if")
+    answer = post(client, flow, "duplicate_rows", "if")
     assert answer.status_code == 302
     assert draft_rows(flow) == ["if", ".tell", "if", ".tell", "else", "one", "two"]
     configs = FlowAction.objects.filter(flow=flow, label="tell").values_list("config", flat=True)
@@ -380,28 +434,67 @@ def test_a_row_is_duplicated_with_everything_inside(client, flow):
 
 
 def test_a_row_is_switched_off_and_on(client, flow):
-    post(client, flow, "switch_row", "one", enabled="0")
+    post(client, flow, "switch_rows", "one", enabled="0")
     assert not FlowAction.objects.get(flow=flow, label="one").is_enabled
-    post(client, flow, "switch_row", "one", enabled="1")
+    post(client, flow, "switch_rows", "one", enabled="1")
     assert FlowAction.objects.get(flow=flow, label="one").is_enabled
 
 
-def test_deleting_says_how_many_rows_go_with_it(client, flow):
-    page = text(client, url("flow_delete_row", flow.pk, uid_of(flow, "if")))
-    assert "1 row inside it is deleted with it." in page
-    assert draft_rows(flow)[0] == "if"
-    answer = post(client, flow, "delete_row", "if")
-    assert answer.status_code == 302
+def test_deleting_says_how_many_rows_went(client, flow):
+    answer = post(client, flow, "delete_rows", "if")
+    assert messages_of(answer) == ["2 rows were deleted."]
     assert draft_rows(flow) == ["else", "one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("page", "data", "expected"),
+    [
+        ("move_rows", {"step": "up"}, ["if", ".tell", "one", "two", "else"]),
+        ("move_rows", {"step": "in"}, ["if", ".tell", "else", ".one", ".two"]),
+        (
+            "duplicate_rows",
+            {},
+            ["if", ".tell", "else", "one", "one", "two", "two"],
+        ),
+        ("delete_rows", {}, ["if", ".tell", "else"]),
+    ],
+)
+def test_several_rows_at_once_stay_in_order(client, flow, page, data, expected):
+    assert post(client, flow, page, "two", "one", **data).status_code == 302
+    assert draft_rows(flow) == expected
+
+
+def test_several_rows_go_down_and_out_in_order(client, flow):
+    post(client, flow, "move_rows", "one", "two", step="in")
+    post(client, flow, "move_rows", "one", "two", step="out")
+    assert draft_rows(flow) == ["if", ".tell", "else", "one", "two"]
+    post(client, flow, "move_rows", "if", "else", step="down")
+    assert draft_rows(flow) == ["one", "if", ".tell", "else", "two"]
+
+
+def test_rows_are_moved_to_a_place_all_or_none(client, flow):
+    data = {"target": uid_of(flow, "else"), "position": "first"}
+    assert post(client, flow, "move_rows", "tell", "one", **data).status_code == 302
+    assert draft_rows(flow) == ["if", "else", ".tell", ".one", "two"]
+    before = draft_rows(flow)
+    data = {"target": uid_of(flow, "tell"), "position": "last"}
+    refused = post(client, flow, "move_rows", "two", "if", **data)
+    assert "takes no rows" in messages_of(refused)[-1]
+    assert draft_rows(flow) == before
+
+
+def test_what_is_inside_a_chosen_row_goes_with_it_once(client, flow):
+    post(client, flow, "duplicate_rows", "tell", "if")
+    assert draft_rows(flow) == ["if", ".tell", "if", ".tell", "else", "one", "two"]
 
 
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("move_row", {"step": "up"}),
-        ("duplicate_row", {}),
-        ("switch_row", {"enabled": "0"}),
-        ("delete_row", {}),
+        ("move_rows", {"step": "up"}),
+        ("duplicate_rows", {}),
+        ("switch_rows", {"enabled": "0"}),
+        ("delete_rows", {}),
     ],
 )
 @pytest.mark.parametrize("revision", ["stale", "", "no number"])
@@ -413,12 +506,93 @@ def test_a_stale_page_changes_nothing_and_says_so(client, flow, name, data, revi
     assert answer.status_code == 302
     assert "Nothing was saved" in messages_of(answer)[0]
     assert list(FlowAction.objects.filter(flow=flow).order_by("path").values()) == before
+    answer = post(client, flow, name, "two", revision=posted, headers=PART, **data)
+    assert answer.status_code == 409
+    assert "Nothing was saved" in answer.content.decode()
+    assert list(FlowAction.objects.filter(flow=flow).order_by("path").values()) == before
+
+
+# --- the page that is there already ---------------------------------------------------------------
+
+
+def marks_of(client: Client, flow: Flow) -> dict[str, str]:
+    """The rows as the page tells them, by uid."""
+    page = text(client, url("flow_actions", flow.pk))
+    return dict(re.findall(r'data-fc-row="([^"]*)" data-fc-mark="([^"]*)"', page))
+
+
+def sent_rows(answer: Any) -> list[str]:
+    return re.findall(r'data-fc-row="([^"]*)"', answer.content.decode())
+
+
+def outline_of(answer: Any) -> list[list[Any]]:
+    found = re.search(r'data-fc-outline="([^"]*)"', answer.content.decode())
+    assert found is not None
+    outline: list[list[Any]] = json.loads(unescape(found[1]))
+    return outline
+
+
+def test_only_rows_that_look_different_are_sent(client, flow):
+    marks = json.dumps(marks_of(client, flow))
+    two = uid_of(flow, "two")
+    moved = post(client, flow, "move_rows", "two", headers=PART, step="up", marks=marks)
+    assert sent_rows(moved) == []
+    assert [uid for uid, _depth, _mark in outline_of(moved)].index(two) == 3
+    off = post(client, flow, "switch_rows", "one", headers=PART, enabled="0", marks=marks)
+    assert sent_rows(off) == [uid_of(flow, "one")]
+    data = {"config-message": "x", "is_enabled": "on", "label": "deux", "marks": marks}
+    saved = post(client, flow, "row", "two", headers=PART, **data)
+    assert set(sent_rows(saved)) == {uid_of(flow, "one"), two}
+
+
+def test_who_changed_what_is_told_when_a_stale_page_is_refused(client, flow):
+    marks, stale = json.dumps(marks_of(client, flow)), revision_of(flow)
+    kim = client_of(*CHANGE, name="kim")
+    data = {"config-message": "x", "is_enabled": "on", "label": "uno"}
+    assert post(kim, flow, "row", "one", **data).status_code == 302
+    post(kim, flow, "delete_rows", "two")
+    refused = post(
+        client, flow, "move_rows", "tell", headers=PART, step="out", revision=stale, marks=marks
+    )
+    told = refused.content.decode()
+    assert refused.status_code == 409
+    assert "kim" in told
+    assert "Changed row 3" in told
+    assert "“uno”" in told
+    assert "1 row is gone." in told
+
+
+def test_a_row_that_is_saved_by_its_form_brings_problems_and_state_along(client, flow):
+    answer = post(client, flow, "row", "tell", headers=PART, **{"config-message": "later"})
+    page = answer.content.decode()
+    assert "data-fc-saved" in page
+    assert 'id="fc-problems"' in page
+    assert 'id="fc-bar"' in page
+    changed = json.loads(answer["HX-Trigger-After-Settle"])
+    assert changed == {"flowcontrol:changed": {"revision": revision_of(flow)}}
+
+
+def test_counts_of_runs_stand_at_their_rows(client):
+    flow = make_flow(Log("begin"), Delay("PT1H"), name="Waiting")
+    for _run in range(2):
+        start_flowrun(flow)
+    page = text(client, url("flow_actions", flow.pk))
+    row_of_delay = page.split(f'id="row-{uid_of(flow, "delay")}"')[1]
+    assert "<b>2</b> waiting" in row_of_delay
+    link = unescape(re.findall(r'class="fc-count fc-waiting" href="([^"]*)"', row_of_delay)[0])
+    listed = client.get(link)
+    assert listed.status_code == 200
+    assert listed.context["cl"].result_count == 2
+    with travel_to(timezone.now() + timedelta(hours=2)):
+        run_until_idle()
+    page = text(client, url("flow_actions", flow.pk))
+    assert "<b>2</b> done" in page.split("End of the flow")[1]
 
 
 def test_changes_are_refused_without_a_token_against_forgery(flow):
     client = Client(enforce_csrf_checks=True)
     client.force_login(person(*CHANGE, name="forger"))
     before = revision_of(flow)
-    answer = post(client, flow, "move_row", "two", step="up")
+    answer = post(client, flow, "move_rows", "two", step="up")
     assert answer.status_code == 403
     assert revision_of(flow) == before

@@ -1,0 +1,326 @@
+/* The list: putting rows in place, folding, the one row that has the focus, the selection. */
+"use strict";
+
+{
+    const { builder } = window.flowcontrol;
+    const { list } = builder;
+    const changes = () => document.getElementById("fc-changes");
+
+    const rows = () => [...list.querySelectorAll("[data-fc-row]")];
+    const name = (row) => row.dataset.fcRow;
+    const title = (row) => row.querySelector(":scope > .fc-line .fc-title");
+    const blockOf = (row) => row.querySelector(":scope > .fc-rows");
+    const parentOf = (row) => row.parentElement.closest("[data-fc-row]");
+    const siblingOf = (row, way) => {
+        const next = row[`${way}ElementSibling`];
+        return next !== null && next.matches("[data-fc-row]") ? next : null;
+    };
+
+    builder.rows = rows;
+    builder.parentOf = parentOf;
+    builder.siblingOf = siblingOf;
+    builder.row = (quoted) => document.getElementById(`row-${quoted}`);
+    builder.marks = () =>
+        Object.fromEntries(rows().map((row) => [name(row), row.dataset.fcMark]));
+
+    // --- putting rows in place ---
+
+    let outline = [];
+
+    const readOutline = () => JSON.parse(changes().dataset.fcOutline);
+
+    const takeOver = (fresh) => {
+        // The line is new; the block with the rows in it stays, unless the row has just come.
+        const row = builder.row(name(fresh));
+        if (row === null) {
+            return fresh;
+        }
+        const line = fresh.querySelector(":scope > .fc-line");
+        row.querySelector(":scope > .fc-line").replaceWith(line);
+        const block = blockOf(fresh);
+        if (block !== null && blockOf(row) === null) {
+            row.append(block);
+        } else if (block === null && blockOf(row) !== null) {
+            blockOf(row).remove();
+        }
+        const state = [...row.classList].filter((each) => /^fc-(folded|selected|here)$/.test(each));
+        row.className = [fresh.className, ...state].join(" ");
+        row.dataset.fcMark = fresh.dataset.fcMark;
+        row.toggleAttribute("data-fc-takes", fresh.hasAttribute("data-fc-takes"));
+        return row;
+    };
+
+    const arrange = (order, known) => {
+        const blocks = [list];
+        const filled = new Map();
+        const numbers = [];
+        for (const [quoted, depth] of order) {
+            const row = known.get(quoted);
+            const block = blocks[depth];
+            const before = filled.get(block) ?? null;
+            const place = before === null ? block.firstElementChild : before.nextElementSibling;
+            if (place !== row) {
+                block.insertBefore(row, place);
+            }
+            filled.set(block, row);
+            blocks.length = depth + 1;
+            const inside = blockOf(row);
+            if (inside !== null) {
+                blocks.push(inside);
+            }
+            numbers.length = depth + 1;
+            numbers[depth] = (numbers[depth] ?? 0) + 1;
+            const told = row.querySelector(":scope > .fc-line .fc-place");
+            const number = numbers.join(".");
+            if (told.textContent !== number) {
+                told.textContent = number;
+            }
+        }
+    };
+
+    const settle = () => {
+        document.getElementById("fc-nothing").hidden = outline.length > 0;
+        paintFolds();
+        paintSelection();
+        roam();
+        builder.afterArranging?.();
+    };
+
+    builder.update = () => {
+        const known = new Map();
+        for (const fresh of changes().content.children) {
+            const row = builder.row(name(fresh));
+            // A list that is sent as a whole is mostly as it was.
+            if (row === null || row.dataset.fcMark !== fresh.dataset.fcMark) {
+                const taken = takeOver(document.importNode(fresh, true));
+                known.set(name(taken), taken);
+            }
+        }
+        const next = readOutline();
+        const kept = new Set(next.map(([quoted]) => quoted));
+        for (const row of rows()) {
+            known.set(name(row), row);
+        }
+        arrange(next, known);
+        for (const row of rows()) {
+            if (!kept.has(name(row))) {
+                row.remove();
+            }
+        }
+        outline = next;
+        builder.revision = Number(changes().dataset.fcRevision);
+        changes().content.replaceChildren();
+        settle();
+    };
+
+    /* Show the rows again as the server has them, after a change that it refused. */
+    builder.restore = () => {
+        arrange(outline, new Map(rows().map((row) => [name(row), row])));
+        settle();
+    };
+
+    document.addEventListener("htmx:oobAfterSwap", (event) => {
+        if (event.target.id === "fc-changes" || event.detail.elt?.id === "fc-changes") {
+            const at = changes().dataset.fcFocus;
+            builder.update();
+            if (at !== undefined) {
+                builder.focusRow(builder.row(at));
+            }
+        }
+    });
+
+    // --- folding, remembered for each flow ---
+
+    const storageKey = `flowcontrol.folded.${builder.root.dataset.fcFlow}`;
+    const remembered = () => {
+        try {
+            return new Set(JSON.parse(localStorage.getItem(storageKey)) ?? []);
+        } catch {
+            return new Set();
+        }
+    };
+    const folded = remembered();
+
+    const paintFolds = () => {
+        for (const row of rows()) {
+            const block = blockOf(row);
+            if (block === null) {
+                continue;
+            }
+            const isFolded = folded.has(name(row));
+            row.classList.toggle("fc-folded", isFolded);
+            const button = row.querySelector(":scope > .fc-line .fc-fold");
+            button.setAttribute("aria-expanded", String(!isFolded));
+            button.dataset.fcInside = block.querySelectorAll("[data-fc-row]").length;
+        }
+    };
+
+    builder.fold = (row, isFolded) => {
+        if (blockOf(row) === null) {
+            return;
+        }
+        folded[isFolded ? "add" : "delete"](name(row));
+        try {
+            localStorage.setItem(storageKey, JSON.stringify([...folded]));
+        } catch {
+            // Without a memory it is folded until the page is left.
+        }
+        paintFolds();
+    };
+
+    builder.unfoldTo = (row) => {
+        for (let around = parentOf(row); around !== null; around = parentOf(around)) {
+            builder.fold(around, false);
+        }
+    };
+
+    list.addEventListener("click", (event) => {
+        const button = event.target.closest(".fc-fold");
+        if (button !== null) {
+            const row = button.closest("[data-fc-row]");
+            builder.fold(row, !folded.has(name(row)));
+            roam(row);
+        }
+    });
+
+    // --- one row has the focus; Tab goes past the others ---
+
+    let here = null;
+
+    const visible = () => rows().filter((row) => row.parentElement.closest(".fc-folded") === null);
+
+    const roam = (row = here) => {
+        here = row !== null && list.contains(row) ? row : (rows()[0] ?? null);
+        for (const each of rows()) {
+            const isHere = each === here;
+            each.classList.toggle("fc-here", isHere);
+            for (const control of each.querySelectorAll(
+                ":scope > .fc-line :is(a, button):not(.fc-plus)"
+            )) {
+                control.tabIndex = isHere ? 0 : -1;
+            }
+        }
+    };
+
+    builder.here = () => here;
+
+    builder.focusRow = (row = here) => {
+        if (row === null || !list.contains(row)) {
+            row = here !== null && list.contains(here) ? here : (rows()[0] ?? null);
+        }
+        if (row === null) {
+            document.querySelector("#add a")?.focus();
+            return;
+        }
+        builder.unfoldTo(row);
+        roam(row);
+        title(row).focus();
+        row.querySelector(":scope > .fc-line").scrollIntoView({ block: "nearest" });
+    };
+
+    list.addEventListener("focusin", (event) => {
+        const row = event.target.closest("[data-fc-row]");
+        if (row !== null && row !== here) {
+            roam(row);
+        }
+    });
+
+    builder.step = (way, select) => {
+        const shown = visible();
+        const at = shown.indexOf(here);
+        const to = { up: at - 1, down: at + 1, first: 0, last: shown.length - 1 }[way];
+        if (shown[to] === undefined) {
+            return;
+        }
+        if (select) {
+            const chosen = new Set([...selection, name(here), name(shown[to])]);
+            setSelection(chosen);
+        }
+        builder.focusRow(shown[to]);
+    };
+
+    // --- the selection ---
+
+    let selection = new Set();
+    const bar = document.getElementById("fc-selected");
+
+    const paintSelection = () => {
+        for (const row of rows()) {
+            row.classList.toggle("fc-selected-row", selection.has(name(row)));
+        }
+        selection = new Set(
+            rows()
+                .map(name)
+                .filter((each) => selection.has(each))
+        );
+        if (bar !== null) {
+            bar.hidden = selection.size === 0;
+            bar.querySelector("[data-fc-number]").textContent = selection.size;
+        }
+    };
+
+    const setSelection = (chosen) => {
+        selection = chosen;
+        paintSelection();
+        builder.announce(`${selection.size} ${builder.texts.fcRowsSelected}`);
+    };
+
+    builder.selected = () => rows().filter((row) => selection.has(name(row)));
+
+    /* What a verb is about: the selection if there is one, else the row that has the focus. */
+    builder.chosen = (rowsAsked = null) => {
+        if (rowsAsked !== null) {
+            return rowsAsked;
+        }
+        const chosen = builder.selected();
+        return chosen.length > 0 ? chosen : [here].filter(Boolean);
+    };
+
+    builder.toggleSelected = (row) => {
+        const chosen = new Set(selection);
+        chosen[chosen.has(name(row)) ? "delete" : "add"](name(row));
+        setSelection(chosen);
+    };
+
+    builder.selectTo = (row) => {
+        const shown = visible();
+        const [from, to] = [shown.indexOf(here), shown.indexOf(row)].sort((a, b) => a - b);
+        setSelection(new Set(shown.slice(Math.max(from, 0), to + 1).map(name)));
+    };
+
+    builder.actions.selectAll = () => setSelection(new Set(visible().map(name)));
+    builder.actions.deselect = () => {
+        setSelection(new Set());
+        builder.focusRow();
+    };
+
+    list.addEventListener("click", (event) => {
+        const row = event.target.closest("[data-fc-row]");
+        if (row === null || event.target.closest("button, .fc-plus, .fc-count, .fc-chip")) {
+            return;
+        }
+        if (!event.target.closest(".fc-line")) {
+            return;
+        }
+        const isTitle = event.target.closest(".fc-title") !== null;
+        if (builder.mayChange && event.shiftKey) {
+            event.preventDefault();
+            builder.selectTo(row);
+        } else if (builder.mayChange && (event.ctrlKey || event.metaKey || selection.size > 0)) {
+            event.preventDefault();
+            builder.toggleSelected(row);
+        } else {
+            if (isTitle) {
+                event.preventDefault();
+            }
+            builder.open(row);
+        }
+        roam(row);
+    });
+
+    outline = readOutline();
+    settle();
+    if (location.hash.startsWith("#row-")) {
+        builder.focusRow(document.getElementById(decodeURIComponent(location.hash.slice(1))));
+    }
+}

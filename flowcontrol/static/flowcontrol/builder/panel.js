@@ -1,0 +1,232 @@
+/* The panel beside the list: the form of a row, what is typed in it, saving it. */
+"use strict";
+
+{
+    const { builder } = window.flowcontrol;
+    const { panel } = builder;
+    const question = document.getElementById("fc-unsaved");
+    const emptyPanel = document.getElementById("fc-panel-empty");
+    const form = () => panel.querySelector("[data-fc-form]");
+
+    // --- what was typed and not saved ---
+
+    let opened = "";
+
+    const typed = () => {
+        const found = form();
+        if (found === null) {
+            return "";
+        }
+        const data = new FormData(found);
+        ["revision", "seen", "csrfmiddlewaretoken"].forEach((each) => data.delete(each));
+        return new URLSearchParams(data).toString();
+    };
+
+    builder.isDirty = () => builder.mayChange && form() !== null && typed() !== opened;
+
+    const ask = () =>
+        new Promise((resolve) => {
+            const answer = (event) => {
+                const button = event.target.closest("[data-fc-answer]");
+                if (button !== null) {
+                    question.close(button.dataset.fcAnswer);
+                }
+            };
+            question.addEventListener("click", answer);
+            question.addEventListener(
+                "close",
+                () => {
+                    question.removeEventListener("click", answer);
+                    resolve(question.returnValue || "stay");
+                },
+                { once: true }
+            );
+            question.returnValue = "";
+            question.showModal();
+        });
+
+    /* Whether the panel may be given to something else. */
+    const mayLeave = async () => {
+        if (!builder.isDirty()) {
+            return true;
+        }
+        const answer = await ask();
+        if (answer === "save") {
+            return builder.save();
+        }
+        if (answer === "stay") {
+            firstField()?.focus();
+        }
+        return answer === "discard";
+    };
+    builder.mayLeave = mayLeave;
+
+    window.addEventListener("beforeunload", (event) => {
+        if (builder.isDirty()) {
+            event.preventDefault();
+        }
+    });
+
+    // --- what is shown ---
+
+    const canFocus = (element) =>
+        !element.disabled && element.type !== "hidden" && element.offsetParent !== null;
+
+    const firstField = (within = form()) =>
+        within === null
+            ? null
+            : [...within.querySelectorAll("input, select, textarea")].find(
+                  (element) => canFocus(element) && !element.closest(".fc-switch, .fc-more")
+              );
+
+    const fieldToFocus = () => {
+        const found = form();
+        const wrong = found.querySelector(".fc-invalid, .fc-field:has(> .errorlist)");
+        const asked = found.dataset.fcFieldId;
+        const named = asked && found.querySelector(`[id^="${CSS.escape(asked)}"]`);
+        const field = named ? named.closest(".fc-field") : null;
+        for (const place of [field, wrong]) {
+            place?.closest("details")?.setAttribute("open", "");
+            const element = place && [...place.querySelectorAll("input, select, textarea")];
+            const control = element?.find((each) => canFocus(each) && !each.closest(".fc-switch"));
+            if (control) {
+                return control;
+            }
+        }
+        return firstField();
+    };
+
+    const markOpen = () => {
+        const uid = form()?.dataset.fcOf;
+        for (const row of builder.rows()) {
+            row.classList.toggle("fc-open-row", row.dataset.fcRow === uid);
+        }
+        builder.root.classList.toggle("fc-has-panel", panel.querySelector(".fc-panel-head") !== null);
+    };
+
+    const begin = () => {
+        document.dispatchEvent(new CustomEvent("flowcontrol:forms"));
+        opened = typed();
+        markOpen();
+    };
+
+    builder.afterArranging = markOpen;
+
+    builder.show = async (url) => {
+        if (!(await mayLeave())) {
+            return false;
+        }
+        if (!(await builder.get(url, { swap: "innerHTML" }))) {
+            return false;
+        }
+        begin();
+        const control = form() === null ? null : fieldToFocus();
+        const target = control ?? panel.querySelector("[data-fc-panel-title]");
+        target?.focus({ preventScroll: true });
+        panel.scrollIntoView({ block: "nearest" });
+        target?.scrollIntoView({ block: "nearest" });
+        return true;
+    };
+
+    builder.open = (row) => builder.show(`${builder.url}row/${row.dataset.fcRow}/`);
+    builder.actions.open = (rows) => {
+        const [row] = builder.chosen(rows);
+        return row ? builder.open(row) : undefined;
+    };
+
+    builder.actions.close = async () => {
+        if (!(await mayLeave())) {
+            return;
+        }
+        panel.replaceChildren(emptyPanel.content.cloneNode(true));
+        begin();
+        builder.focusRow();
+    };
+
+    /* The form of a row that something else has changed is shown anew, unless one is typing in it. */
+    builder.refreshPanel = async () => {
+        const found = form();
+        if (found === null || builder.isDirty()) {
+            return;
+        }
+        const row = builder.row(found.dataset.fcOf);
+        if (row === null) {
+            panel.replaceChildren(emptyPanel.content.cloneNode(true));
+            begin();
+        } else if (await builder.get(`${builder.url}row/${found.dataset.fcOf}/`, { swap: "innerHTML" })) {
+            begin();
+        }
+    };
+
+    // Links to a row's form: in the list of problems, at a row.
+    builder.root.addEventListener("click", (event) => {
+        const link = event.target.closest("a[data-fc-open]");
+        if (link !== null && !event.ctrlKey && !event.metaKey) {
+            event.preventDefault();
+            builder.show(link.getAttribute("href"));
+        }
+    });
+
+    // --- saving ---
+
+    builder.save = async (submitter = null) => {
+        const sent = form();
+        const values = {};
+        if (submitter?.name) {
+            values[submitter.name] = submitter.value;
+        }
+        const isDone = await builder.post(sent.getAttribute("action"), {
+            source: sent,
+            swap: "innerHTML",
+            values: () => ({ ...values }),
+        });
+        if (!isDone) {
+            return false;
+        }
+        const answered = form();
+        const isSaved = answered !== null && "fcSaved" in answered.dataset;
+        if (isSaved) {
+            begin();
+            builder.focusRow(builder.row(answered.dataset.fcOf));
+        } else if (answered !== null) {
+            document.dispatchEvent(new CustomEvent("flowcontrol:forms"));
+            markOpen();
+            fieldToFocus()?.focus();
+        }
+        return isSaved;
+    };
+
+    panel.addEventListener("submit", (event) => {
+        if (event.target.matches("[data-fc-form]")) {
+            event.preventDefault();
+            builder.save(event.submitter);
+        }
+    });
+
+    panel.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && form() !== null) {
+            event.preventDefault();
+            builder.save();
+        } else if (event.key === "Escape" && !event.defaultPrevented) {
+            event.preventDefault();
+            builder.actions.close();
+        }
+    });
+
+    /* A row was added: its form is in the panel already. */
+    builder.opened = () => {
+        begin();
+        const row = builder.row(form()?.dataset.fcOf);
+        const field = firstField();
+        if (row !== null) {
+            builder.focusRow(row);
+        }
+        field?.focus({ preventScroll: true });
+        field?.scrollIntoView({ block: "nearest" });
+    };
+
+    begin();
+    if (form() !== null) {
+        (fieldToFocus() ?? panel.querySelector("[data-fc-panel-title]"))?.focus();
+    }
+}
