@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flowcontrol import clipboard, drafting, shaping, undoing
 from flowcontrol.admin.builder import refuse_stale, refused, show_changes
 from flowcontrol.admin.flow_pages import FlowVisit
 from flowcontrol.admin.pages import Page
 from flowcontrol.admin.rows import PageRow, RowList, rows_of
+from flowcontrol.draft_changes import changes_since
 from flowcontrol.drafting import Position, Step
 from flowcontrol.exceptions import DocumentError, DraftRefused, StaleDraft, UnknownAction
 
@@ -60,12 +61,12 @@ def _posted_place(visit: FlowVisit) -> tuple[str, Position]:
 
 def _changed(
     visit: FlowVisit,
-    change: Callable[[dict[str, Any]], Sequence[str] | None],
-    told: str,
+    change: Callable[[dict[str, Any]], Sequence[str]],
 ) -> HttpResponse:
     """Let ``change`` change the draft, and show what came of it at the first row that it gives.
 
-    ``change`` gets what every use-case takes: the revision that was seen, and who asks.
+    ``change`` gets what every use-case takes: the revision that was seen, and who asks. What is
+    told of it is what the draft's own record tells.
     """
     try:
         uids = change({"revision": visit.posted_revision(), "user": visit.user})
@@ -73,7 +74,10 @@ def _changed(
         return refuse_stale(visit, stale)
     except (DraftRefused, DocumentError, UnknownAction) as error:
         return refused(visit, str(error))
-    visit.note_change(told)
+    made = changes_since(visit.flow, visit.posted_revision())
+    told = capfirst("; ".join(each.what for each in made)) + "." if made else _("Nothing changed.")
+    if made:
+        visit.note_change(told)
     return show_changes(visit, told, uid=uids[0] if uids else "")
 
 
@@ -90,7 +94,6 @@ def move_rows(visit: FlowVisit) -> HttpResponse:
             lambda seen: shaping.move_rows(
                 visit.flow, uids, target=target, position=position, **seen
             ),
-            _("Moved."),
         )
     step = next((each for each in get_args(Step) if each == visit.request.POST["step"]), None)
     if step is None:
@@ -104,7 +107,7 @@ def move_rows(visit: FlowVisit) -> HttpResponse:
         target, position = place
         return shaping.move_rows(visit.flow, uids, target=target, position=position, **seen)
 
-    return _changed(visit, change, _("Moved."))
+    return _changed(visit, change)
 
 
 def _place_of_step(rows: RowList, uids: Sequence[str], step: Step) -> tuple[str, Position] | None:
@@ -133,9 +136,7 @@ def _place_of_step(rows: RowList, uids: Sequence[str], step: Step) -> tuple[str,
 def duplicate_rows(visit: FlowVisit) -> HttpResponse:
     """Copies of rows right behind them, with everything inside."""
     uids = _posted_rows(visit)
-    return _changed(
-        visit, lambda seen: shaping.duplicate_rows(visit.flow, uids, **seen), _("Duplicated.")
-    )
+    return _changed(visit, lambda seen: shaping.duplicate_rows(visit.flow, uids, **seen))
 
 
 def copy_rows(visit: FlowVisit) -> HttpResponse:
@@ -158,7 +159,7 @@ def cut_rows(visit: FlowVisit) -> HttpResponse:
         clipboard.cut_rows(visit.flow, uids, **seen)
         return at
 
-    return _changed(visit, change, _("Cut."))
+    return _changed(visit, change)
 
 
 def paste_rows(visit: FlowVisit) -> HttpResponse:
@@ -172,7 +173,7 @@ def paste_rows(visit: FlowVisit) -> HttpResponse:
         pasted = clipboard.paste_rows(visit.flow, text, target=target, position=position, **seen)
         return pasted.uids
 
-    return _changed(visit, change, _("Pasted."))
+    return _changed(visit, change)
 
 
 # --- on and off, blocks ---------------------------------------------------------------------------
@@ -186,23 +187,19 @@ def switch_rows(visit: FlowVisit) -> HttpResponse:
         shaping.enable_rows(visit.flow, uids, enabled, **seen)
         return uids
 
-    return _changed(visit, change, _("Switched on.") if enabled else _("Switched off."))
+    return _changed(visit, change)
 
 
 def wrap_rows(visit: FlowVisit) -> HttpResponse:
     """Put a block of a type (``action``) around rows."""
     uids, action = _posted_rows(visit), visit.request.POST.get("action", "")
-    return _changed(
-        visit, lambda seen: [shaping.wrap(visit.flow, uids, action, **seen).uid], _("Wrapped.")
-    )
+    return _changed(visit, lambda seen: [shaping.wrap(visit.flow, uids, action, **seen).uid])
 
 
 def unwrap_row(visit: FlowVisit) -> HttpResponse:
     """Take away a block and leave what was inside it."""
     uid = _posted_rows(visit)[0]
-    return _changed(
-        visit, lambda seen: shaping.unwrap(visit.flow, uid, **seen), _("Took the block away.")
-    )
+    return _changed(visit, lambda seen: shaping.unwrap(visit.flow, uid, **seen))
 
 
 def extract_rows(visit: FlowVisit) -> HttpResponse:
@@ -218,8 +215,7 @@ def extract_rows(visit: FlowVisit) -> HttpResponse:
         shaping.extract_to_flow(visit.flow, uids, name, **seen)
         return ()
 
-    told = _("The rows are the flow “%(name)s” now. Publish it and switch it on.")
-    return _changed(visit, change, told % {"name": name})
+    return _changed(visit, change)
 
 
 # --- away -----------------------------------------------------------------------------------------
@@ -228,16 +224,13 @@ def extract_rows(visit: FlowVisit) -> HttpResponse:
 def delete_rows(visit: FlowVisit) -> HttpResponse:
     """Take rows, with everything inside, out of the draft."""
     uids = _posted_rows(visit)
-    rows = _rows(visit)
-    gone = [uid for uid, row in rows.by_uid.items() if uid in uids or row.is_inside(uids)]
     at = _neighbour(visit, uids)
 
     def change(seen: dict[str, Any]) -> Sequence[str]:
         shaping.delete_rows(visit.flow, uids, **seen)
         return at
 
-    told = ngettext("%(count)d row was deleted.", "%(count)d rows were deleted.", len(gone))
-    return _changed(visit, change, told % {"count": len(gone)})
+    return _changed(visit, change)
 
 
 def _neighbour(visit: FlowVisit, uids: Sequence[str]) -> list[str]:

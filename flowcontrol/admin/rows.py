@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -113,13 +113,6 @@ class PageRow:
     @property
     def can_go_in(self) -> bool:
         return self.previous is not None and self.previous.takes_rows
-
-    def is_inside(self, uids: Container[str]) -> bool:
-        """Whether one of these rows is around it."""
-        around = self.parent
-        while around is not None and around.uid not in uids:
-            around = around.parent
-        return around is not None
 
     @property
     def rows_inside(self) -> int:

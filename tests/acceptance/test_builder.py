@@ -113,7 +113,7 @@ def test_a_flow_is_built_and_rearranged_by_keyboard_alone(
     builder.press("Alt+ArrowLeft")
     assert builder.shown[-1] == "Log “few”"
     assert builder.focused == "Log “few”"
-    assert "row 3" in desk.locator("#fc-live").inner_text()
+    assert "Row 3" in desk.locator("#fc-live").inner_text()
     builder.press("Alt+ArrowRight")
     builder.press("d")
     assert builder.shown[-2:] == [".Log “few”", ".Log “few”"]

@@ -117,7 +117,7 @@ class Newcomer:
         self.follow(where)
         name = re.compile(rf"^{re.escape(self.told(kind))}\b")
         self.page.get_by_role("option", name=name).first.click()
-        self.page.locator("#fc-panel h2", has_text=kind).wait_for()
+        self.page.locator("[data-fc-form]:not([data-fc-saved])").wait_for()
         for label, text in texts.items():
             self.fill(label.replace("_", " "), text)
         if kind == "Delay":
