@@ -208,3 +208,15 @@ class RetryLater(FlowcontrolError):
     def __init__(self, after: timedelta, message: str = "") -> None:
         super().__init__(message or f"Asked to be tried again after {after}.")
         self.after = after
+
+
+class TaskRefused(FlowcontrolError):
+    """A task cannot be answered: it is closed, or not for this person."""
+
+
+class AnswerInvalid(FlowcontrolError):
+    """An answer that does not fit the form of its task; nothing was written."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems)

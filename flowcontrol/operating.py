@@ -32,7 +32,7 @@ from flowcontrol.models import (
     WaitKind,
 )
 from flowcontrol.models.locks import lock_rows
-from flowcontrol.recording import end_runs, record, wake
+from flowcontrol.recording import end_runs, record, wake, withdraw_tasks
 from flowcontrol.schemas import find_value_problems, place
 from flowcontrol.starting import find_no_room
 
@@ -264,7 +264,7 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
     to, why = _with_a_slot(run) if has_no_slot else (Status.PENDING, "")
     RunWait.objects.filter(run_id=run.pk).delete()
     runs = FlowRun.objects.filter(pk=run.pk)
-    return bool(
+    was_moved = bool(
         runs.exclude(status=Status.QUEUED).move(
             to,
             cursor=cursor.to_json(),
@@ -286,6 +286,9 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
             **changes,
         )
     )
+    if was_moved:
+        withdraw_tasks(run.pk)
+    return was_moved
 
 
 def pause_everything(now: datetime | None = None) -> None:

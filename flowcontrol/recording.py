@@ -15,7 +15,16 @@ from django.db import models, transaction
 from flowcontrol import signals
 from flowcontrol.announcing import tell
 from flowcontrol.dispatching import announce_due
-from flowcontrol.models import EventKind, FlowRun, Outcome, RunEvent, RunWait, Status
+from flowcontrol.models import (
+    EventKind,
+    FlowRun,
+    HumanTask,
+    Outcome,
+    RunEvent,
+    RunWait,
+    Status,
+    TaskStatus,
+)
 from flowcontrol.models.locks import lock_rows
 from flowcontrol.models.runs import FlowRunQuerySet
 from flowcontrol.parents import tell_parents
@@ -70,6 +79,7 @@ def end_runs(
             if not moved:
                 continue
             RunWait.objects.filter(run_id=pk).delete()
+            withdraw_tasks(pk)
             record(pk, kind, now, user=user, reason=reason, detail={"did": str(outcome)})
             _end_children(pk, now)
             tell_parents([pk], now)
@@ -84,6 +94,12 @@ def _end_children(pk: int, now: datetime) -> None:
     children = FlowRun.objects.filter(parent_run=pk).exclude(awaited_as="").open().order_by("pk")
     if list(lock_rows(children).values_list("pk")):
         end_runs(children, Outcome.CANCELED, "The run that waited for it has ended.", now)
+
+
+def withdraw_tasks(run_pk: int) -> None:
+    """Nobody need answer what a run has asked: it goes on without, from another place or not at
+    all. Call it in the transaction that decides so, after the run's row was changed or locked."""
+    HumanTask.objects.filter(run_id=run_pk).close(TaskStatus.WITHDRAWN)
 
 
 def wake(

@@ -26,7 +26,15 @@ from flowcontrol.dialect import (
     token_text,
     update_row,
 )
-from flowcontrol.models import FlowRun, RunEvent, RunWait, Status
+from flowcontrol.models import (
+    FlowRun,
+    HumanTask,
+    RunEvent,
+    RunWait,
+    Status,
+    TaskStatus,
+    WaitKind,
+)
 from flowcontrol.parents import tell_parents
 
 
@@ -258,14 +266,33 @@ def _write_around(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) ->
         insert_rows(connection, RunEvent, _EVENT_COLUMNS, events)
     resumed = [{"id": row.claim.id} for row in rows if row.may_have_waited]
     if resumed:
-        sql = f"DELETE FROM {RunWait._meta.db_table} WHERE run_id IN (SELECT id FROM {{rows}} AS v)"
-        execute_with_rows(connection, sql, [], {"id": "bigint"}, resumed)
+        sql = (
+            f"DELETE FROM {RunWait._meta.db_table} WHERE run_id IN (SELECT id FROM {{rows}} AS v) "
+            "RETURNING run_id, kind"
+        )
+        gone = execute_with_rows(connection, sql, [], {"id": "bigint"}, resumed)
+        asked = {run_id for run_id, kind in gone if kind == WaitKind.TASK}
+        if asked:
+            _close_tasks(rows, asked)
     waits = [_wait_values(row, wait) for row in rows for wait in row.waits]
     if waits:
         insert_rows(connection, RunWait, _WAIT_COLUMNS, waits)
     stopped = [row for row in rows if row.claim.awaited_as and row.status in _TOLD]
     if stopped:
         tell_parents([row.claim.id for row in stopped], stopped[0].at)
+
+
+def _close_tasks(rows: Sequence[WriteBack], asked: set[int]) -> None:
+    """Close the tasks of runs that waited for an answer and go on without one.
+
+    The row that asked closes its task itself, but it need not come to that: the run may end or
+    fail before. One that asks (again) has just written the task, or keeps it.
+    """
+    for row in rows:
+        if row.claim.id in asked and not any(wait.kind == WaitKind.TASK for wait in row.waits):
+            tasks = HumanTask.objects.filter(run_id=row.claim.id)
+            tasks.filter(due__lte=row.at).close(TaskStatus.EXPIRED)
+            tasks.close(TaskStatus.WITHDRAWN)
 
 
 def _event_values(row: WriteBack, event: NewEvent) -> dict[str, Any]:
