@@ -109,13 +109,28 @@ def _named(
     Raises:
         AuthorError: there is none of one of them; a question that reaches nobody helps nobody.
     """
-    found = {getattr(each, field): each for each in model._default_manager.filter(**{f"{field}__in": names})}
+    found = {
+        getattr(each, field): each
+        for each in model._default_manager.filter(**{f"{field}__in": names})
+    }
     for name in names:
         if name not in found:
             raise AuthorError(
                 _("There is no %(what)s “%(name)s” to ask.") % {"what": what, "name": name}
             )
     return list(found.values())
+
+
+def close_task(pk: int, *, expired: bool = False) -> None:
+    """The wait for this task has ended: close it, if it is open still."""
+    status = TaskStatus.EXPIRED if expired else TaskStatus.WITHDRAWN
+    HumanTask.objects.filter(pk=pk).close(status)
+
+
+def reopen_task(pk: int) -> None:
+    """The run waits for this task again: open it, unless it was answered."""
+    tasks = HumanTask.objects.filter(pk=pk).exclude(status=TaskStatus.ANSWERED)
+    tasks.update(status=TaskStatus.OPEN)
 
 
 # --- answering ----------------------------------------------------------------------------------
@@ -164,11 +179,15 @@ def complete_task(
         if user is not None and not may_answer(task, user):
             raise TaskRefused(_("This task is not for you to answer."))
         _require_open(task, run)
-        answered = HumanTask.objects.filter(pk=task.pk).open().update(
-            status=TaskStatus.ANSWERED,
-            answers=[*task.answers, answer],
-            answered_at=now,
-            answered_by=user,
+        answered = (
+            HumanTask.objects.filter(pk=task.pk)
+            .open()
+            .update(
+                status=TaskStatus.ANSWERED,
+                answers=[*task.answers, answer],
+                answered_at=now,
+                answered_by=user,
+            )
         )
         wakeup = {"by": "task", "task": task.pk, "data": answer}
         reason = _("“%(title)s” was answered: %(button)s") % {

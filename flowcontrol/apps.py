@@ -23,6 +23,7 @@ REGISTERING: Final = (
     "flowcontrol.actions.events",
     "flowcontrol.actions.flows",
     "flowcontrol.actions.parallel",
+    "flowcontrol.actions.people",
 )
 """Modules that are imported for what importing them does: each registers something."""
 

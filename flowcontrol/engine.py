@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import models
 
+from flowcontrol.answering import complete_task
 from flowcontrol.conf import Clock, settings
 from flowcontrol.executing import Tally
 from flowcontrol.firing import trigger_flows
@@ -27,6 +28,7 @@ from flowcontrol.sweeping import execute_runs, sweep
 __all__ = [
     "cancel_flowrun",
     "cancel_flowruns_for_object",
+    "complete_task",
     "continue_flowruns",
     "create_flowrun",
     "execute_flowrun",

@@ -46,6 +46,7 @@ FIXES: Final[Mapping[str, Any]] = {
     "expression": gettext_lazy("Correct the expression, or leave it empty."),
     "missing-flow": gettext_lazy("Choose a flow that is there."),
     "missing-identity": gettext_lazy("Choose a user under “acts as” in the settings of the flow."),
+    "missing-person": gettext_lazy("Correct the name, or choose somebody who is there."),
     "missing-right": gettext_lazy(
         "Give the user this right, or choose another one under “acts as” in the settings of the "
         "flow."

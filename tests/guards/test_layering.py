@@ -36,6 +36,7 @@ LAYERS: dict[str, set[str]] = {
         "actions.parallel",
         "actions.people",
         "announcing",
+        "answering",
         "buffering",
         "children",
         "claiming",

@@ -137,6 +137,7 @@ def everything_wrong() -> list[Finding]:
             row("fail", message="x", on_error={"then": "dance"}),
             row("parallel", *[row("branch", Log("x"), keys=["n"]) for _number in range(2)]),
             row("test.page", on="nothing"),
+            row("ask_person", title="Who?", users=["nobody"]),
             While("stays", []),
             flow=flow,
             condition="1 +",
