@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from django import forms
+from django.contrib.admin.widgets import ForeignKeyRawIdWidget
+from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flowcontrol.admin.config_widgets import CodeInput, LineInput, ShortInput
-from flowcontrol.admin.json_fields import JSONObjectField
+from flowcontrol.admin.config_widgets import (
+    CodeInput,
+    LineInput,
+    ManyChoices,
+    ShortInput,
+    TextArea,
+)
+from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.object_types import object_types, type_label
+from flowcontrol.admin.schema_fields import StateSchemaField
 from flowcontrol.exceptions import ExpressionSyntaxError
 from flowcontrol.expressions import compile_expression
 from flowcontrol.models import Flow
-from flowcontrol.schemas import check_schema
 
 if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.forms.boundfield import BoundField
+    from django.utils.functional import _StrOrPromise
+
     _FlowModelForm = forms.ModelForm[Flow]
     _ContentTypeField = forms.ModelChoiceField[ContentType]
+    _GroupsField = forms.ModelMultipleChoiceField[Group]
 else:
     _FlowModelForm = forms.ModelForm
     _ContentTypeField = forms.ModelChoiceField
+    _GroupsField = forms.ModelMultipleChoiceField
 
 DRAFT_FIELDS: Final = ("content_type", "condition", "state_schema", "identity")
 """The settings that belong to the draft: they act once they are published."""
-
-STATE_SCHEMA_EXAMPLE: Final = """{
-  "type": "object",
-  "properties": {"reminders": {"type": "integer", "default": 0}}
-}"""
 
 
 def read_expression(source: str) -> str:
@@ -48,15 +58,6 @@ def read_expression(source: str) -> str:
         except ExpressionSyntaxError as error:
             raise ValidationError(str(error)) from error
     return source
-
-
-def schema_problems(schema: dict[str, Any]) -> list[str]:
-    """What keeps a JSON object from being the schema of a state."""
-    try:
-        check_schema(schema)
-    except ValueError as error:
-        return [str(error)]
-    return []
 
 
 class ObjectTypeField(_ContentTypeField):
@@ -138,14 +139,12 @@ class FlowForm(_FlowModelForm):
             'example: object.status != "cancelled". Empty: runs go on.'
         ),
     )
-    state_schema = JSONObjectField(
+    state_schema = StateSchemaField(
         label=gettext_lazy("State schema"),
-        check=schema_problems,
         help_text=gettext_lazy(
-            "A JSON Schema of the values that a run starts with: their names, types and defaults. "
-            "Empty: anything goes."
+            "The values that a run starts with: their names, types and defaults. The form of a "
+            "start is drawn from them. Without any, anything goes."
         ),
-        placeholder=STATE_SCHEMA_EXAMPLE,
     )
     retention = DaysField(
         label=gettext_lazy("Keep finished runs for, in days"),
@@ -170,6 +169,10 @@ class FlowForm(_FlowModelForm):
             )
         if "revision" in self.fields:
             self.initial["revision"] = self.instance.draft_revision
+        if "state_schema" in self.fields:
+            schema_field = self.fields["state_schema"]
+            assert isinstance(schema_field, StateSchemaField)
+            schema_field.stored = self.instance.state_schema
 
     def clean_condition(self) -> str:
         return read_expression(self.cleaned_data["condition"])
@@ -195,7 +198,10 @@ class FlowForm(_FlowModelForm):
             # Locked until the admin's transaction ends, so what is compared is what is changed.
             now = Flow.objects.locked(self.instance.pk).draft_revision
             if self.cleaned_data.get("revision") != now:
-                self.data = {**dict(self.data.items()), self.add_prefix("revision"): str(now)}
+                # A copy with all its lists: several groups come under one name.
+                data: Any = self.data
+                self.data = data = data.copy()
+                data[self.add_prefix("revision")] = str(now)
                 raise ValidationError(
                     _(
                         "The draft was changed by somebody else since you opened this page. "
@@ -204,6 +210,132 @@ class FlowForm(_FlowModelForm):
                     )
                 )
         return cleaned
+
+
+class GroupsField(_GroupsField):
+    """Any number of the site's groups: a few to be ticked, many in a list."""
+
+    MOST_IN_SIGHT: Final = 12
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(queryset=Group.objects.order_by("name"), required=False, **kwargs)
+        self.widget = ManyChoices()
+        self.widget.choices = self.choices
+
+    def offer(self) -> None:
+        """Decide what the groups are shown in; known once a page is made."""
+        if Group.objects.count() > self.MOST_IN_SIGHT:
+            self.widget = forms.SelectMultiple({"size": self.MOST_IN_SIGHT})
+            self.widget.choices = self.choices
+
+
+class SettingsForm(FlowForm):
+    """All settings of a flow that is there already.
+
+    Args:
+        data: what was posted.
+        instance: a copy of the flow; the form writes what was entered into it.
+        user: whoever fills it in.
+        site: where users are picked from.
+        may_change: whether it is to be filled in, or only to be read.
+    """
+
+    starters = GroupsField(
+        label=gettext_lazy("Who may start it by hand"),
+        help_text=gettext_lazy(
+            "Members of these groups, if they may start flows at all. None: everybody who may "
+            "start flows."
+        ),
+    )
+
+    class Meta:
+        model = Flow
+        fields = (
+            "name",
+            "slug",
+            "description",
+            "active_at",
+            "content_type",
+            "condition",
+            "state_schema",
+            "identity",
+            "starters",
+            "max_concurrent",
+            "max_concurrent_per_object",
+            "max_per_object",
+            "when_full",
+            "retention",
+        )
+        widgets: ClassVar[dict[str, Any]] = {
+            "name": LineInput(),
+            "slug": CodeInput(),
+            "description": TextArea(rows=2),
+            "active_at": MomentInput(),
+            "max_concurrent": ShortInput("number", min="0"),
+            "max_concurrent_per_object": ShortInput("number", min="0"),
+            "max_per_object": ShortInput("number", min="0"),
+        }
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None,
+        *,
+        instance: Flow,
+        user: Any,
+        site: AdminSite,
+        may_change: bool = True,
+    ) -> None:
+        super().__init__(data, instance=instance)
+        self.user = user
+        groups = self.fields["starters"]
+        assert isinstance(groups, GroupsField)
+        groups.offer()
+        relation = Flow._meta.get_field("identity").remote_field
+        self.fields["identity"].widget = ForeignKeyRawIdWidget(relation, site)
+        if not may_change:
+            for field in self.fields.values():
+                field.disabled = True
+            name = str(instance.identity) if instance.identity is not None else ""
+            self.fields["identity"].widget = LineInput(value=name)
+            del self.fields["revision"]
+
+    def sections(self) -> list[Section]:
+        """The fields as the page shows them."""
+        return [
+            Section(title, explanation, [self[name] for name in names])
+            for title, explanation, names in _SECTIONS
+        ]
+
+
+class Section(NamedTuple):
+    """Some fields under a heading."""
+
+    title: _StrOrPromise
+    explanation: _StrOrPromise
+    fields: list[BoundField]
+
+
+_SECTIONS: Final = (
+    (gettext_lazy("The flow"), "", ("name", "slug", "description", "active_at")),
+    (
+        gettext_lazy("Published with the actions"),
+        gettext_lazy(
+            "These are part of the draft: a change acts on new runs once it is published."
+        ),
+        ("content_type", "condition", "state_schema", "identity"),
+    ),
+    (
+        gettext_lazy("Start by hand"),
+        gettext_lazy("This and what is below acts at once."),
+        ("starters",),
+    ),
+    (
+        gettext_lazy("Limits"),
+        "",
+        ("max_concurrent", "max_concurrent_per_object", "max_per_object", "when_full"),
+    ),
+    (gettext_lazy("History"), "", ("retention",)),
+)
 
 
 class CopyForm(forms.Form):

@@ -26,18 +26,15 @@ from flowcontrol import drafting
 from flowcontrol.admin.actions import ACTION_PAGES
 from flowcontrol.admin.flow_forms import CopyForm, FlowForm, PurgeForm
 from flowcontrol.admin.flow_pages import FlowVisit, runs_url
-from flowcontrol.admin.moments import MOMENT_FIELDS
+from flowcontrol.admin.flow_settings import SETTINGS_PAGES
 from flowcontrol.admin.pages import (
-    BREADCRUMBS_ARE_A_LIST,
     STYLES,
-    Crumb,
     Page,
     PagesAdmin,
 )
 from flowcontrol.admin.presence import PRESENCE_PAGES
 from flowcontrol.admin.rights import rights_of
 from flowcontrol.admin.starting import START_PAGES
-from flowcontrol.admin.trigger_forms import TriggerForm
 from flowcontrol.admin.trying import TRIAL_PAGES
 from flowcontrol.admin.versions import VERSION_PAGES
 from flowcontrol.conf import settings
@@ -47,8 +44,6 @@ from flowcontrol.publishing import flows_with_unpublished_changes
 from flowcontrol.purging import delete_flow
 
 if TYPE_CHECKING:
-    from django.forms import BaseInlineFormSet, ModelForm
-
     _TriggerInline = admin.StackedInline[Trigger, Flow]
 else:
     _TriggerInline = admin.StackedInline
@@ -228,34 +223,16 @@ class ActiveFilter(admin.SimpleListFilter):
         return queryset
 
 
-class TriggerInline(_TriggerInline):
-    """What starts the flow. It has rights of its own: those of triggers."""
-
-    model = Trigger
-    form = TriggerForm
-    fields = ("name", "condition", "active_at", "mode", "action_uid")
-    formfield_overrides = MOMENT_FIELDS
-    extra = 0
-    verbose_name_plural = gettext_lazy("Triggers that start it")
-
-    def get_formset(
-        self, request: HttpRequest, obj: Flow | None = None, **kwargs: Any
-    ) -> type[BaseInlineFormSet[Trigger, Flow, Any]]:
-        formset = super().get_formset(request, obj, **kwargs)
-        formset.form.flow_of_page = obj  # type: ignore[attr-defined]
-        return formset
-
-
 @admin.register(Flow)
 class FlowAdmin(PagesAdmin[Flow]):
     form = FlowForm
-    formfield_overrides = MOMENT_FIELDS
     pages = (
         *ACTION_PAGES,
         *PRESENCE_PAGES,
         *VERSION_PAGES,
         *START_PAGES,
         *TRIAL_PAGES,
+        *SETTINGS_PAGES,
         *FLOW_PAGES,
     )
     list_display = ("flow", "state", "runs", "version", "object_type")
@@ -268,34 +245,7 @@ class FlowAdmin(PagesAdmin[Flow]):
     show_facets = admin.ShowFacets.NEVER
     # Nothing is done to several flows at once: each is deleted on a page that tells what goes.
     actions = None
-    raw_id_fields = ("identity",)
-    inlines = (TriggerInline,)
-    fieldsets = (
-        (None, {"fields": ("name", "slug", "description", "active_at")}),
-        (
-            gettext_lazy("Published with the actions"),
-            {
-                "fields": ("content_type", "condition", "state_schema", "identity", "revision"),
-                "description": gettext_lazy(
-                    "These are part of the draft: a change acts on new runs once it is published."
-                ),
-            },
-        ),
-        (
-            gettext_lazy("Limits"),
-            {
-                "fields": (
-                    "max_concurrent",
-                    "max_concurrent_per_object",
-                    "max_per_object",
-                    "when_full",
-                    "retention",
-                ),
-                "description": gettext_lazy("These act at once."),
-            },
-        ),
-    )
-    add_fieldsets = ((None, {"fields": ("name", "slug", "description", "content_type")}),)
+    fieldsets = ((None, {"fields": ("name", "slug", "description", "content_type")}),)
 
     class Media:
         css = {"all": [STYLES]}
@@ -311,46 +261,11 @@ class FlowAdmin(PagesAdmin[Flow]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return FlowList
 
-    def get_fieldsets(self, request: HttpRequest, obj: Flow | None = None) -> Any:
-        if obj is None:
-            return self.add_fieldsets
-        if self.has_change_permission(request, obj):
-            return self.fieldsets
-        return [
-            (
-                title,
-                {**options, "fields": [name for name in options["fields"] if name != "revision"]},
-            )
-            for title, options in self.fieldsets
-        ]
-
-    def get_inlines(self, request: HttpRequest, obj: Flow | None) -> Any:
-        return self.inlines if obj is not None else ()
-
-    def get_form(
-        self, request: HttpRequest, obj: Flow | None = None, change: bool = False, **kwargs: Any
-    ) -> type[ModelForm[Flow]]:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        form.user = request.user  # type: ignore[attr-defined]
-        return form
-
     def save_model(self, request: HttpRequest, obj: Flow, form: Any, change: bool) -> None:
-        """Write what was changed and nothing else: others may be at the same row."""
-        if not change:
-            given = {name: form.cleaned_data[name] for name in ("description", "content_type")}
-            made = drafting.create_flow(obj.name, obj.slug, **given)
-            obj.__dict__.update(made.__dict__)
-            return
-        columns = {field.name for field in Flow._meta.concrete_fields}
-        changed = [name for name in form.changed_data if name in columns]
-        if not changed:
-            return
-        if form.changed_draft_fields:
-            # The form has compared the revision already, under a lock that is still held.
-            with drafting.editing(obj, verb="settings", user=request.user):
-                obj.save(update_fields=changed)
-        else:
-            obj.save(update_fields=changed)
+        """Make the flow with its hidden root; changes go through our own page."""
+        given = {name: form.cleaned_data[name] for name in ("description", "content_type")}
+        made = drafting.create_flow(obj.name, obj.slug, **given)
+        obj.__dict__.update(made.__dict__)
 
     def response_add(
         self, request: HttpRequest, obj: Flow, post_url_continue: str | None = None
@@ -384,20 +299,8 @@ class FlowAdmin(PagesAdmin[Flow]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        extra: dict[str, Any] = {"show_save_and_add_another": False, "show_delete": False}
-        flow = self.get_object(request, object_id)
-        if flow is not None and self.has_view_permission(request, flow):
-            visit = FlowVisit(self, request, flow, rights_of(self, request, flow))
-            extra |= {
-                "title": str(flow),
-                "subtitle": _("Settings"),
-                "visit": visit,
-                "rights": visit.rights,
-                "header": visit.header("settings"),
-                "crumbs": visit.crumbs_to(Crumb(_("Settings"))),
-                "crumbs_are_a_list": BREADCRUMBS_ARE_A_LIST,
-            }
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+        """Never reached by an address that we write: our own page stands before it."""
+        raise Http404
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -29,6 +29,10 @@ Right = Literal[
     "edit_state",
     "reveal_secrets",
     "view_runs",
+    "view_triggers",
+    "add_triggers",
+    "change_triggers",
+    "delete_triggers",
 ]
 
 
@@ -48,6 +52,10 @@ class Rights:
     edit_state: bool
     reveal_secrets: bool
     view_runs: bool
+    view_triggers: bool
+    add_triggers: bool
+    change_triggers: bool
+    delete_triggers: bool
 
     def __getitem__(self, right: Right) -> bool:
         granted: bool = getattr(self, right)
@@ -73,6 +81,10 @@ def rights_of(admin: ModelAdmin[Any], request: HttpRequest, obj: Model | None = 
         edit_state=view and may("flowcontrol.edit_state_flowrun"),
         reveal_secrets=view and may("flowcontrol.reveal_secrets"),
         view_runs=may("flowcontrol.view_flowrun") or may("flowcontrol.change_flowrun"),
+        view_triggers=may("flowcontrol.view_trigger") or may("flowcontrol.change_trigger"),
+        add_triggers=view and may("flowcontrol.add_trigger"),
+        change_triggers=view and may("flowcontrol.change_trigger"),
+        delete_triggers=view and may("flowcontrol.delete_trigger"),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -11,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol.admin.config_widgets import CodeInput
 from flowcontrol.admin.flow_forms import read_expression
+from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.rows import rows_of
 from flowcontrol.conf import settings
 from flowcontrol.documents import read_document
@@ -132,3 +136,49 @@ class TriggerForm(_TriggerModelForm):
                     }
                 }
             )
+
+
+class FlowTriggerForm(TriggerForm):
+    """A trigger row among the settings of its flow.
+
+    Args:
+        data: what was posted.
+        instance: the row.
+        flow: whose row it is, or will be.
+        may_change: whether it is to be filled in, or only to be read.
+    """
+
+    class Meta:
+        model = Trigger
+        fields = ("name", "condition", "mode", "action_uid", "active_at")
+        widgets: ClassVar[dict[str, Any]] = {"active_at": MomentInput()}
+
+    def __init__(
+        self, data: Mapping[str, Any] | None, *, instance: Trigger, flow: Flow, may_change: bool
+    ) -> None:
+        self.flow_of_page = flow
+        super().__init__(data, instance=instance)
+        for field in self.fields.values():
+            field.disabled = not may_change
+
+
+@dataclass(frozen=True)
+class ShownTrigger:
+    """A trigger row as a list shows it."""
+
+    trigger: Trigger
+    name: str
+    is_known: bool
+    is_on: bool
+    is_planned: bool
+
+    @classmethod
+    def of(cls, trigger: Trigger, now: datetime) -> ShownTrigger:
+        moment = trigger.active_at
+        return cls(
+            trigger,
+            name_in_words(trigger.name),
+            triggers.find(trigger.name) is not None,
+            is_on=moment is not None and moment <= now,
+            is_planned=moment is not None and moment > now,
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -105,6 +106,13 @@ class TriggerAdmin(SelectionMixin, _TriggerModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Trigger | None = None) -> Any:
         # Which rows there are is known once the flow is.
         return self.fields if obj is not None else self.fields[:-1]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            # A flow has pages of its own, which are no popups.
+            field.widget.can_change_related = field.widget.can_view_related = False
+        return field
 
     @admin.display(description=gettext_lazy("trigger"), ordering="name")
     def trigger(self, trigger: Trigger) -> str:

@@ -14,10 +14,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from flowcontrol import drafting, publishing
-from flowcontrol.admin.flows import FlowAdmin
+from flowcontrol.admin.flow_forms import SettingsForm
 from flowcontrol.documents import make_document, row
 from flowcontrol.engine import create_flowrun, start_flowrun
-from flowcontrol.models import Flow, FlowAction, FlowRun, Trigger
+from flowcontrol.models import Flow, FlowAction, FlowRun
 from flowcontrol.testing import Delay, If, Log, make_flow
 from tests.admin_pages import VIEW, client_of, draft_rows, person, revision_of, uid_of, url
 from tests.testapp.models import Parcel, Station, Ticket
@@ -60,8 +60,6 @@ def settings_of(flow: Flow, **changes: Any) -> dict[str, Any]:
         "max_per_object": 0,
         "when_full": "refuse",
         "retention": "",
-        "triggers-TOTAL_FORMS": 0,
-        "triggers-INITIAL_FORMS": 0,
     }
     return {**data, **changes}
 
@@ -182,7 +180,7 @@ def test_a_mistake_in_the_settings_is_told_at_its_field(client, field, value, me
     before = Flow.objects.values().get()
     answer = client.post(url("flow_change", flow.pk), settings_of(flow, **{field: value}))
     assert answer.status_code == 200
-    assert message in str(answer.context["adminform"].form.errors[field])
+    assert message in str(answer.context["form"].errors[field])
     assert Flow.objects.values().get() == before
 
 
@@ -203,13 +201,13 @@ def test_stale_settings_of_the_draft_are_refused_once_and_keep_what_was_entered(
 
 def test_saving_settings_does_not_undo_what_others_did_meanwhile(client, monkeypatch):
     flow = make_flow(Log("x"))
-    save_model = FlowAdmin.save_model
+    is_valid = SettingsForm.is_valid
 
-    def publish_first(self: Any, request: Any, obj: Flow, form: Any, change: bool) -> None:
-        Flow.objects.filter(pk=obj.pk).update(live_version=None, paused_at=obj.active_at)
-        save_model(self, request, obj, form, change)
+    def publish_meanwhile(self: Any) -> bool:
+        Flow.objects.filter(pk=flow.pk).update(live_version=None, paused_at=flow.active_at)
+        return is_valid(self)
 
-    monkeypatch.setattr(FlowAdmin, "save_model", publish_first)
+    monkeypatch.setattr(SettingsForm, "is_valid", publish_meanwhile)
     data = settings_of(flow, name="Other")
     assert client.post(url("flow_change", flow.pk), data).status_code == 302
     flow.refresh_from_db()
@@ -241,24 +239,6 @@ def test_nobody_can_let_a_flow_act_as_somebody_with_more_rights():
     assert answer.status_code == 302
     flow.refresh_from_db()
     assert flow.identity == editor
-
-
-def test_triggers_among_the_settings_need_rights_of_their_own():
-    flow = make_flow(Log("x"))
-    new = {
-        "triggers-TOTAL_FORMS": 1,
-        "triggers-0-name": "demo.flight_cancelled",
-        "triggers-0-condition": "",
-        "triggers-0-mode": "start",
-        "triggers-0-flow": flow.pk,
-    }
-    client_of(*CHANGE, name="editor").post(url("flow_change", flow.pk), settings_of(flow, **new))
-    assert not Trigger.objects.exists()
-    both = client_of(*CHANGE, "add_trigger", name="both")
-    page = text(both, url("flow_change", flow.pk))
-    assert "A flight has been cancelled" in page
-    both.post(url("flow_change", flow.pk), settings_of(flow, **new))
-    assert Trigger.objects.get().name == "demo.flight_cancelled"
 
 
 # --- on, off, paused ----------------------------------------------------------------------------

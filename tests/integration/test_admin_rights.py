@@ -55,6 +55,7 @@ EVERYBODY = {"view", "change", "publish", "start", "add", "delete", "operate", "
     "change triggers"
 }
 NOT_A_METHOD: set[str] = set()
+TRIGGERS = {"change triggers"}
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ FLOW_RULES = {
     "flow_switch": Rule(NOT_A_METHOD, {"change"}, (("on", "1"),)),
     "flow_pause": Rule(NOT_A_METHOD, {"change"}, (("on", "1"),)),
     "flow_duplicate": Rule({"add"}, {"add"}),
+    "flow_convert_schema": Rule(NOT_A_METHOD, {"change"}, (("to", "json"),)),
+    "flow_add_trigger": Rule(TRIGGERS, TRIGGERS),
+    "flow_trigger": Rule(EVERYBODY, TRIGGERS),
+    "flow_switch_trigger": Rule(NOT_A_METHOD, TRIGGERS, (("on", "1"),)),
+    "flow_remove_trigger": Rule(NOT_A_METHOD, TRIGGERS),
 }
 RUN_RULES = {
     "flowrun_changelist": Rule(EVERYBODY, EVERYBODY),
@@ -114,7 +120,6 @@ RUN_RULES = {
     "flowrun_change": Rule(EVERYBODY, NOT_A_METHOD),
     "flowrun_operate": Rule({"operate"}, {"operate"}),
 }
-TRIGGERS = {"change triggers"}
 OTHER_RULES = {
     "trigger_changelist": Rule(EVERYBODY, EVERYBODY),
     "trigger_add": Rule(TRIGGERS, TRIGGERS),
@@ -159,6 +164,8 @@ class Site:
             more = [self.uid]
         elif page in ("version", "roll_back", "load_version"):
             more = [1]
+        elif page in ("trigger", "switch_trigger", "remove_trigger"):
+            more = [self.trigger.pk]
         elif page == "operate":
             more = ["cancel"]
         elif page == "delete_test":
