@@ -224,7 +224,10 @@ class GroupsField(_GroupsField):
 
     def offer(self) -> None:
         """Decide what the groups are shown in; known once a page is made."""
-        if Group.objects.count() > self.MOST_IN_SIGHT:
+        count = Group.objects.count()
+        if not count:
+            self.help_text = _("There are no groups here: everybody who may start flows.")
+        elif count > self.MOST_IN_SIGHT:
             self.widget = forms.SelectMultiple({"size": self.MOST_IN_SIGHT})
             self.widget.choices = self.choices
 

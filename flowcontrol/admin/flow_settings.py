@@ -147,7 +147,7 @@ def _trigger_form(visit: FlowVisit, trigger: Trigger, title: str) -> HttpRespons
         name = name_in_words(trigger.name)
         if is_new:
             visit.note_change(_("Added the trigger “%(name)s”") % {"name": name})
-            visit.tell(_("“%(name)s” starts this flow from now on.") % {"name": name})
+            visit.tell(_("The trigger was added."))
         else:
             _note_trigger(visit, form, name)
             visit.tell(_("The trigger was saved."))

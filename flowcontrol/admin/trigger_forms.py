@@ -158,6 +158,8 @@ class FlowTriggerForm(TriggerForm):
     ) -> None:
         self.flow_of_page = flow
         super().__init__(data, instance=instance)
+        if instance._state.adding:
+            self.initial["active_at"] = settings.CLOCK()
         for field in self.fields.values():
             field.disabled = not may_change
 
