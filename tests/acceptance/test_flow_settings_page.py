@@ -8,7 +8,6 @@ import pytest
 
 from flowcontrol.models import Flow
 from flowcontrol.testing import Log, make_flow
-from tests.acceptance.test_admin_pages import desk, live_server, policy  # noqa: F401
 from tests.admin_pages import url
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ SCHEMA = {
 
 
 @pytest.fixture
-def settings_page(desk: Page, live_server: LiveServer) -> Page:  # noqa: F811
+def settings_page(desk: Page, live_server: LiveServer) -> Page:
     flow = make_flow(Log("x"), name="Load", state_schema=SCHEMA)
     desk.goto(f"{live_server.url}{url('flow_change', flow.pk)}")
     return desk
@@ -96,7 +95,7 @@ def test_what_is_typed_in_the_table_is_there_as_json_and_mistakes_keep_it(
     assert stored() == SCHEMA
 
 
-def test_the_settings_work_inside_a_panel(desk: Page, live_server: LiveServer) -> None:  # noqa: F811
+def test_the_settings_work_inside_a_panel(desk: Page, live_server: LiveServer) -> None:
     flow = make_flow(Log("x"), name="Load")
     desk.goto(f"{live_server.url}{url('flow_change', flow.pk)}")
     # What a page does that shows the settings beside something else.
@@ -129,7 +128,7 @@ def test_the_settings_work_inside_a_panel(desk: Page, live_server: LiveServer) -
 
 def test_without_scripts_the_schema_is_edited_as_text(
     settings_page: Page,
-    live_server: LiveServer,  # noqa: F811
+    live_server: LiveServer,
 ) -> None:
     page = settings_page
     session = page.context.storage_state()
