@@ -252,10 +252,9 @@ def import_flow(
         DraftRefused: it is nested too deep.
         StaleDraft: see :func:`flowcontrol.drafts.editing`.
     """
-    missing = list(_missing(file, user, into))
+    missing: list[Missing] = []
     with transaction.atomic():
         document, left = _document_here(file, into, user)
-        missing += [_missing_secret(file, uid) for uid in left]
         if into is not None:
             flow = into
             replace_draft(flow, document, revision=revision, user=user)
@@ -267,11 +266,13 @@ def import_flow(
                 _write_triggers(flow, file.triggers or ())
         if file.tests is not None:
             try:
-                found = tests_from_json(flow, list(file.tests))
+                not_here = tests_from_json(flow, list(file.tests))
             except FlowTestRefused as refused:
                 raise DocumentError(str(refused)) from refused
-            missing += [Missing("test", message) for message in found]
-    return Imported(flow, missing)
+            missing += [Missing("test", message) for message in not_here]
+        # Now that the flow is there, for its rows may start it.
+        named = [*_missing(file, user, into), *(_missing_secret(file, uid) for uid in left)]
+    return Imported(flow, [*named, *missing])
 
 
 def preview(file: FlowFile, *, into: Flow | None = None, user: Any = None) -> list[Missing]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.trigger_forms import name_in_words
 from flowcontrol.history import same
 from flowcontrol.models import EventKind, FlowRun, RunEvent
+from flowcontrol.run_paths import EVENTS_COUNTED
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from flowcontrol.admin.rows import PageRow, RowList
 
 EVENTS_ON_A_PAGE: Final = 50
-
-EVENTS_COUNTED: Final = 2000
-"""So many events, the latest, are read to count how often each row ran."""
 
 LONGEST_VALUE: Final = 300
 
@@ -54,6 +51,7 @@ DID: Final[Mapping[str, _StrOrPromise]] = {
     "run now": gettext_lazy("Told to run now"),
     "edit state": gettext_lazy("State changed"),
     "go to": gettext_lazy("Sent to another row"),
+    "change version": gettext_lazy("Moved to another version"),
 }
 
 
@@ -123,25 +121,6 @@ class HistoryPage:
     @property
     def newer(self) -> int | None:
         return self.number + 1 if self.number < self.pages else None
-
-
-def count_rows(run: FlowRun) -> tuple[Counter[str], bool]:
-    """How often each row was asked, by uid, and whether the history has kept every step."""
-    counts: Counter[str] = Counter()
-    read = kept = 0
-    events = run.events.filter(steps__isnull=False).order_by("-seq")
-    for steps in events.values_list("steps", flat=True)[:EVENTS_COUNTED]:
-        counts.update(_uids(steps))
-        read += 1
-        kept += not any(isinstance(step, list) and step[:1] == [None] for step in steps or ())
-    return counts, read == kept < EVENTS_COUNTED
-
-
-def _uids(steps: Any) -> Iterator[str]:
-    for step in steps or ():
-        # Coming back from its rows or from a wait is not another visit.
-        if isinstance(step, list) and step[1:2] == ["run"] and isinstance(step[0], str):
-            yield step[0]
 
 
 def history_of(

@@ -37,13 +37,14 @@ from flowcontrol.admin.operations import (
 from flowcontrol.admin.pages import STYLES, Crumb, Page, PagesAdmin, Visit
 from flowcontrol.admin.rights import may_see, rights_of
 from flowcontrol.admin.rows import RowList, pretty, rows_of
-from flowcontrol.admin.run_history import count_rows, history_of
+from flowcontrol.admin.run_history import history_of
 from flowcontrol.admin.selections import SelectionMixin
 from flowcontrol.admin.trigger_forms import name_in_words
 from flowcontrol.cursor import Cursor
 from flowcontrol.documents import read_document
 from flowcontrol.exceptions import AuthorError, DocumentError
 from flowcontrol.models import Flow, FlowRun, Status, WaitKind
+from flowcontrol.run_paths import count_rows
 
 if TYPE_CHECKING:
     from django.contrib.contenttypes.models import ContentType

@@ -74,7 +74,7 @@ LAYERS: dict[str, set[str]] = {
         "transactions",
         "transfer",
         "trying",
-        "undoing",
+        *("run_paths", "undoing"),
         "working",
         "writing",
     },

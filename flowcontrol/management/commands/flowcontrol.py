@@ -1,4 +1,4 @@
-"""``manage.py flowcontrol run | worker | start | publish | check | prune | status``."""
+"""``manage.py flowcontrol VERB``: run, worker, start, publish, check, prune, status and files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from flowcontrol.drafting import draft_document
 from flowcontrol.engine import continue_flowruns, create_flowrun, execute_flowrun
 from flowcontrol.exceptions import AuthorError, FlowcontrolError, PublishRefused
 from flowcontrol.findings import Finding, find_all, find_trigger_problems
+from flowcontrol.management.files import FileVerbs, add_file_verbs
 from flowcontrol.models import Flow, Status
 from flowcontrol.monitoring import report
 from flowcontrol.operating import explain
@@ -27,8 +28,8 @@ from flowcontrol.publishing import publish
 from flowcontrol.working import stopped_by_signals, work
 
 
-class Command(BaseCommand):
-    help = "Executes, starts, publishes and checks flows."
+class Command(FileVerbs, BaseCommand):
+    help = "Executes, starts, publishes, checks, moves and draws flows."
     requires_migrations_checks = True
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -77,6 +78,8 @@ class Command(BaseCommand):
         )
         self._add_flows(check)
         check.set_defaults(call=self.check_flows)
+
+        add_file_verbs(verbs, self)
 
     def _add_flows(self, parser: ArgumentParser) -> None:
         parser.add_argument("flows", nargs="*", metavar="FLOW", help="Short names; none: all.")
