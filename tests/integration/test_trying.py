@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core import mail
 from django.db import connection, transaction
 from django.db.models import Model
@@ -306,7 +307,8 @@ def test_saving_a_run_of_a_trial_sends_no_signal_of_the_model() -> None:
     def receive(instance: Any, **kwargs: Any) -> None:
         saved.append(instance)
 
-    flow = draft(Log("x"), Delay())
+    make_flow(Log("child"), name="Child")
+    flow = draft(StartFlow("child"), Delay())
     with handler(post_save, FlowRun, receive), handler(post_save, FlowVersion, receive):
         try_flow(flow)
     assert saved == []
@@ -420,6 +422,53 @@ def test_a_type_can_say_what_a_simulation_leaves_in_the_state() -> None:
 def test_a_template_that_breaks_fails_at_its_row_though_the_row_is_simulated() -> None:
     trial = tried(row("test.ring", text="{{ n|add:'x' }}"), state={"n": 1})
     assert (trial.outcome, trial.uid) == ("failed", "1")
+
+
+@pytest.fixture
+def clerk(settings: Any) -> User:
+    settings.FLOWCONTROL_CONTENT_TYPES = ["testapp.parcel"]
+    user = User.objects.create_user("clerk")
+    rights = Permission.objects.filter(content_type__app_label="testapp")
+    user.user_permissions.set(rights)
+    return user
+
+
+def test_objects_are_changed_for_the_rows_that_follow_without_telling_anybody(
+    clerk: User, parcel: Parcel
+) -> None:
+    told: list[Any] = []
+
+    def saved(instance: Parcel, **kwargs: Any) -> None:
+        told.append(instance)
+
+    flow = draft(
+        row("set_fields", fields={"weight": 77}),
+        row("create_object", model="testapp.parcel", fields={"label": "new"}, result_key="made"),
+        row(
+            "update_matching", model="testapp.parcel", where={"label": "new"}, fields={"weight": 9}
+        ),
+        Log("{{ object.weight }}"),
+        content_type="testapp.parcel",
+        identity="clerk",
+    )
+    before = everything()
+    with handler(post_save, Parcel, saved):
+        trial = try_flow(flow, parcel)
+    assert (trial.outcome, trial.reason) == ("complete", "")
+    assert trial.steps[-1].notes == ["77"]
+    assert [call.is_simulated for call in trial.calls] == [False] * 3
+    assert trial.steps[2].notes == ["Changed 1 of testapp.Parcel"]
+    assert told == []
+    assert everything() == before
+
+
+def test_what_a_model_does_not_allow_fails_in_a_trial_too(clerk: User, parcel: Parcel) -> None:
+    fields = {"weight": -1}
+    flow = draft(row("set_fields", fields=fields), content_type="testapp.parcel", identity="clerk")
+    trial = try_flow(flow, parcel)
+    assert (trial.outcome, trial.uid) == ("failed", "1")
+    clerk.user_permissions.clear()
+    assert "lacks the right" in try_flow(flow, parcel).reason
 
 
 def test_an_action_knows_that_it_is_tried() -> None:
