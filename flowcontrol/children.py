@@ -83,7 +83,7 @@ def start_branch(run: RunHandle, uid: str, *, group: str, names: Mapping[str, An
     """
     parent = FlowRun.objects.get(pk=run.pk)
     cursor = Cursor((Frame(uid, memo={"names": dict(names)}),))
-    branch = FlowRun.objects.create(
+    branch = FlowRun(
         flow_id=parent.flow_id,
         version_id=parent.version_id,
         parent_run=parent,
@@ -100,6 +100,7 @@ def start_branch(run: RunHandle, uid: str, *, group: str, names: Mapping[str, An
         firing_id=parent.firing_id,
         created_at=run.now,
     )
+    FlowRun.objects.bulk_create([branch])  # without Django's signals, like any start
     tell(signals.flowrun_started, branch.pk)
     announce_due()
     return branch.pk

@@ -19,7 +19,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
@@ -57,9 +57,11 @@ from flowcontrol.needs import Limits, Needs, read_needs
 from flowcontrol.program import Node, Program
 from flowcontrol.programs import Loaded
 from flowcontrol.recording import wake
+from flowcontrol.registry import OBJECT_SAVED
 from flowcontrol.schemas import mask_secrets, replace_formatted
 from flowcontrol.slices import Slice
 from flowcontrol.starting import check_object, start_state
+from flowcontrol.storable import store_result
 from flowcontrol.trials import trial
 
 MOST_STEPS: Final = 10_000
@@ -71,8 +73,17 @@ MOST_JUMPS: Final = 300
 MOST_SECONDS: Final = 5.0
 """How long a trial may take: SQLite has one writer, and everybody else waits for it."""
 
+EVEN_POLLS: Final = 20
+"""How often a row that looks again and again is asked at its own pace; then the pace doubles."""
+
+LONGEST_POLLING: Final = timedelta(days=366)
+"""For how long such a row is given the chance to find what it looks for."""
+
 SLICE: Final = 500
 """Steps between two looks at these bounds."""
+
+ANSWERED_BY_WAKING: Final = (WaitKind.EVENT, WaitKind.TASK, WaitKind.WAKE)
+"""Waits whose rows take what woke them for their result."""
 
 Answers = Mapping[str, Any]
 """By uid of a row, what it gives or what it waits for: ``{"result": …}``, ``{"error": "text"}`` or
@@ -389,6 +400,8 @@ class _Bench:
     calls: dict[tuple[int, int], Call] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
     programs: dict[int, Loaded] = field(default_factory=dict)
+    polls: Counter[tuple[int, str]] = field(default_factory=Counter)
+    forced: dict[int, Any] = field(default_factory=dict)
     main: int = 0
     main_version: int = 0
     ends_at: float = 0.0
@@ -417,15 +430,16 @@ class _Bench:
     def _runs(self) -> list[FlowRun]:
         """The run that is tried, and those it waits for, at any depth."""
         found = list(FlowRun.objects.filter(pk=self.main))
-        parents = [self.main]
-        while parents:
+        level = found
+        while level:
+            # A wait for runs that was answered is not theirs to end.
+            parents = [run.pk for run in level if not self._has_answer(run)]
             waiting = RunWait.objects.filter(run__in=parents, kind=WaitKind.CHILDREN)
             children = FlowRun.objects.filter(
-                parent_run__in=waiting.values("run"), status__in=(Status.PENDING, Status.WAITING)
+                parent_run__in=waiting.values("run"), status__in=CLAIMABLE
             )
-            level = list(children.order_by("due", "pk"))
+            level = list(children.exclude(awaited_as="").order_by("due", "pk")) if parents else []
             found += level
-            parents = [run.pk for run in level]
         return found
 
     def _execute_next(self, runs: Sequence[FlowRun]) -> bool:
@@ -471,33 +485,51 @@ class _Bench:
     def _wait_over(self, runs: Sequence[FlowRun]) -> bool:
         """End the wait that ends first: by an answer, or by letting time pass. Whether one did."""
         waits = {wait.run_id: wait for wait in RunWait.objects.filter(run__in=runs)}
-        runs = [run for run in runs if run.status == Status.WAITING]
         for run in runs:
-            wait = waits.get(run.pk)
+            wait = waits.get(run.pk) if run.status == Status.WAITING else None
             if wait is not None and self._answer_wait(run, wait):
                 return True
-        timed = [run for run in runs if run.due is not None]
+        timed = [run for run in runs if run.status in CLAIMABLE and run.due is not None]
         if not timed:
             return False
         run = min(timed, key=lambda run: (run.due, run.pk))
-        assert run.due is not None
-        wait = waits.get(run.pk)
+        moment = self._moment_after(run, waits.get(run.pk))
+        if moment is None:
+            return False
         self.jumps_left -= 1
-        self._note_skip(run, wait, until=max(run.due, self.now))
-        self.now = max(run.due, self.now)
+        self._note_skip(run, waits.get(run.pk), until=moment)
+        self.now = moment
         return True
 
+    def _moment_after(self, run: FlowRun, wait: RunWait | None) -> datetime | None:
+        """When a run goes on; ``None``: it would look for something again and again, for ever."""
+        assert run.due is not None
+        length = max(run.due - self.now, timedelta(0))
+        is_asked_again = run.cursor.get("frames", [{}])[-1].get("phase", RUN) == RUN
+        if wait is None or wait.kind == WaitKind.RETRY or not is_asked_again:
+            return self.now + length
+        polls = self.polls[run.pk, run.action_uid]
+        self.polls[run.pk, run.action_uid] += 1
+        length *= 2 ** max(polls - EVEN_POLLS, 0)
+        return self.now + length if length <= LONGEST_POLLING else None
+
     def _answer_wait(self, run: FlowRun, wait: RunWait) -> bool:
-        if wait.kind in (WaitKind.TIME, WaitKind.RETRY) or self._is_foreign(run):
+        if wait.kind in (WaitKind.TIME, WaitKind.RETRY) and not self.polls[run.pk, run.action_uid]:
             return False
-        answer = self.answer_for(run.action_uid)
-        if answer is None or "result" not in answer:
+        answer = None if self._is_foreign(run) else self.answer_for(run.action_uid)
+        if answer is None or "timeout" in answer:
             return False
         self.jumps_left -= 1
         self._note_skip(run, wait, until=self.now, was_answered=True)
-        wakeup = {"by": str(wait.kind), "trigger": wait.trigger, "data": answer["result"]}
+        wakeup = {"by": str(wait.kind), "trigger": wait.trigger, "data": answer.get("result")}
+        if "error" in answer or wait.kind not in ANSWERED_BY_WAKING or wait.trigger == OBJECT_SAVED:
+            # These rows look for themselves whether they are to go on: they are not asked.
+            self.forced[run.pk] = answer
         wake(run.pk, wakeup, self.now, reason=_("Answered in a trial"))
         return True
+
+    def _has_answer(self, run: FlowRun) -> bool:
+        return not self._is_foreign(run) and bool(self.answers.get(run.action_uid))
 
     def _is_foreign(self, run: FlowRun) -> bool:
         """Answers name rows of the flow that is tried, not of those it starts."""
@@ -534,6 +566,8 @@ class _Bench:
     def note_step(self, piece: _TriedSlice, step: TrialStep, visit: int, attempt: int) -> None:
         """Keep a step. One that is done again because its transaction failed takes its place."""
         key = (piece.claim.id, visit, attempt)
+        for polled in [each for each in self.polls if each[0] == step.run and each[1] != step.uid]:
+            del self.polls[polled]
         self.trace.pop(key, None)
         self.trace[key] = replace(step, call=self.calls.pop((piece.claim.id, visit), None))
 
@@ -595,12 +629,16 @@ class _Bench:
                 "status": run.get_status_display()
             }
         match wait.kind:
+            case WaitKind.EVENT if wait.trigger == OBJECT_SAVED:
+                return _("It would look again and again whether it can go on.")
             case WaitKind.EVENT:
                 return _("It would wait for the trigger “%(trigger)s”.") % {"trigger": wait.trigger}
             case WaitKind.TASK:
                 return _("It would wait for a person's answer.")
             case WaitKind.CHILDREN:
                 return _("It would wait for the runs that it started.")
+            case WaitKind.TIME:
+                return _("It would look again and again whether it can go on.")
         return _("It would wait until it is woken from code.")
 
 
@@ -616,6 +654,16 @@ class _TriedSlice(Slice):
         self.bench = bench
         if bench.has_come(self):
             self.budget = 0
+
+    def _answer(self, node: Node, frame: Frame) -> Directive:
+        answer = self.bench.forced.pop(self.claim.id, None)
+        if answer is None:
+            return super()._answer(node, frame)
+        if "error" in answer:
+            raise error_told(str(answer["error"]))
+        given = Continue(answer["result"])
+        store_result(self.state, node.payload.result_key, given)
+        return given
 
     def step(self, node: Node, frame: Frame) -> Directive:
         # The lists are filled during the step and replaced after it.

@@ -215,6 +215,7 @@ class StartFlowForEach(BaseAction):
     group = _("Flows")
     icon = "flow"
     effects: ClassVar[Effects] = "database"
+    can_try = True
     starts_children = True
     computes_once = True
     config_schema = {

@@ -47,6 +47,7 @@ class Parallel(BaseAction):
     group = _("Flows")
     icon = "parallel"
     effects: ClassVar[Effects] = "database"
+    can_try = True
     writes_json = True
     has_children = True
     holds = ("branch",)

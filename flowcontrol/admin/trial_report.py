@@ -16,7 +16,7 @@ from flowcontrol.admin.rows import PageRow, RowItem, RowList, pretty
 from flowcontrol.admin.run_history import DIRECTIVES, PHASES, Change, Read, short
 from flowcontrol.admin.trigger_forms import name_in_words
 from flowcontrol.models import WaitKind
-from flowcontrol.registry import actions
+from flowcontrol.registry import OBJECT_SAVED, actions
 from flowcontrol.trying import MISSING, Call, Skip, Trial, TrialStep
 
 if TYPE_CHECKING:
@@ -261,6 +261,8 @@ def _length(since: datetime, until: datetime) -> str:
 
 def _wait_in_words(skip: Skip) -> str:
     match skip.kind:
+        case WaitKind.EVENT if skip.trigger == OBJECT_SAVED:
+            return _("for its condition")
         case WaitKind.EVENT:
             return _("for the trigger “%(trigger)s”") % {"trigger": name_in_words(skip.trigger)}
         case WaitKind.RETRY:

@@ -521,6 +521,141 @@ def test_a_wait_that_nothing_ends_stops_the_trial_and_says_for_what() -> None:
     assert "testapp.parcel_weighed" in trial.reason
 
 
+def test_waiting_for_a_trigger_ends_by_the_answer_or_by_its_timeout() -> None:
+    waits = row(
+        "wait_for_trigger",
+        trigger="testapp.parcel_weighed",
+        any_object=True,
+        timeout="P1D",
+        result_key="got",
+        uid="w",
+    )
+    trial = tried(waits, answers={"w": {"result": {"kilos": 7}}})
+    assert (trial.outcome, trial.state, trial.ended) == ("complete", {"got": {"kilos": 7}}, NOON)
+    trial = tried(waits)
+    assert (trial.outcome, trial.ended) == ("complete", NOON + timedelta(days=1))
+    assert tried(waits, answers={"w": {"timeout": True}}).ended == trial.ended
+    endless = row("wait_for_trigger", trigger="testapp.parcel_weighed", any_object=True)
+    assert tried(endless).outcome == "waiting"
+
+
+def test_a_row_that_looks_again_and_again_is_given_time() -> None:
+    until = row("wait_until", condition="now > later", interval="PT1H", uid="w")
+    trial = tried(until, state={"later": (NOON + timedelta(hours=5)).isoformat()})
+    assert (trial.outcome, len(trial.skips)) == ("complete", 6)
+    long = tried(until, state={"later": (NOON + timedelta(days=30)).isoformat()})
+    assert long.outcome == "complete"
+    assert len(long.skips) < 40
+    never = tried(row("wait_until", condition="false", uid="w"))
+    assert (never.outcome, never.uid) == ("waiting", "w")
+    assert "look again and again" in never.reason
+    timeout = tried(row("wait_until", condition="false", timeout="P7D", uid="w"))
+    assert timeout.outcome == "complete"
+
+
+def test_a_row_that_looks_again_and_again_can_be_answered(parcel: Parcel) -> None:
+    until = row("wait_until", condition="false", uid="w", result_key="found")
+    trial = tried(until, obj=parcel, answers={"w": {"result": True}})
+    assert (trial.outcome, trial.state) == ("complete", {"found": True})
+    failing = tried(until, obj=parcel, answers={"w": {"error": "Lost: never came"}})
+    assert (failing.outcome, failing.uid) == ("failed", "w")
+
+
+def child_flow() -> Flow:
+    return make_flow(
+        Delay("PT3H"),
+        row("test.ring", text="from the child", result_key="rang"),
+        UpdateState(weighed="7"),
+        name="Child",
+    )
+
+
+def test_a_flow_that_is_waited_for_is_run_in_the_trial_and_its_effects_are_simulated() -> None:
+    child_flow()
+    trial = tried(
+        StartFlow("child", wait=True, take_keys=["weighed"], uid="s"), Log("{{ weighed }}")
+    )
+    assert (trial.outcome, trial.state) == ("complete", {"weighed": 7})
+    assert Ring.rung == []
+    assert trial.ended == NOON + timedelta(hours=3)
+    calls = [(call.flow, call.action, call.is_simulated) for call in trial.calls]
+    assert ("child", "test.ring", True) in calls
+    assert trial.reached == {"s", "2"}
+
+
+def test_a_flow_that_is_not_waited_for_is_not_run() -> None:
+    child_flow()
+    trial = tried(StartFlow("child", uid="s"))
+    assert {step.flow for step in trial.steps} == {trial.slug}
+
+
+def test_a_flow_that_is_waited_for_can_be_answered_instead() -> None:
+    child_flow()
+    start = StartFlow("child", wait=True, uid="s", result_key="child")
+    trial = tried(start, answers={"s": {"result": {"outcome": "complete"}}})
+    assert (trial.outcome, trial.state) == ("complete", {"child": {"outcome": "complete"}})
+    assert {step.flow for step in trial.steps} == {trial.slug}
+
+
+def test_a_child_that_waits_for_ever_is_what_the_trial_waits_for() -> None:
+    make_flow(row("test.await_pickup", for_ever=True), name="Child")
+    trial = tried(StartFlow("child", wait=True, uid="s"))
+    assert (trial.outcome, trial.uid) == ("waiting", "s")
+    assert "the runs that it started" in trial.reason
+
+
+def test_a_flow_for_each_item_is_run_for_each() -> None:
+    make_flow(UpdateState(seen="1"), name="Child")
+    each = row("start_flow_for_each", flow="child", items="boxes", result_key="done")
+    trial = tried(each, state={"boxes": ["a", "b", "c"]})
+    assert trial.outcome == "complete", trial.reason
+    assert trial.state["done"]["complete"] == 3
+    assert sum(step.flow == "child" for step in trial.steps) == 3
+
+
+def test_branches_run_in_the_trial_and_their_rows_count() -> None:
+    trial = tried(
+        row(
+            "parallel",
+            row("branch", UpdateState(a="1"), keys=["a"], uid="left"),
+            row("branch", Delay("P1D"), row("test.ring", uid="ring"), uid="right"),
+            uid="both",
+        ),
+        Log("{{ a }}", uid="after"),
+    )
+    assert (trial.outcome, trial.state) == ("complete", {"a": 1})
+    assert trial.reached >= {"both", "left", "right", "ring", "after"}
+    assert [call.uid for call in trial.calls if call.is_simulated] == ["ring"]
+    assert Ring.rung == []
+    assert trial.ended == NOON + timedelta(days=1)
+
+
+def test_a_trial_can_stop_inside_a_branch() -> None:
+    branch = row("branch", Log("a"), Log("b", uid="here"), uid="left")
+    trial = tried(row("parallel", branch, uid="both"), Log("after"), until="here")
+    assert trial.outcome == "reached"
+    assert "here" not in trial.reached
+
+
+def test_on_error_takes_what_a_row_was_told_to_fail_with() -> None:
+    trial = tried(
+        row("try", row("test.ring", uid="ring"), Log("not reached", uid="skipped")),
+        row("on_error", Log("{{ error.type }}: {{ error.message }}"), errors=["Unreachable"]),
+        answers={"ring": {"error": "Unreachable: no line"}},
+    )
+    assert trial.outcome == "complete"
+    assert "skipped" not in trial.reached
+    (told,) = [note for step in trial.steps for note in step.notes if "no line" in note]
+    assert told.startswith("Unreachable")
+
+
+def test_for_each_takes_each_item() -> None:
+    each = row("for_each", Log("{{ item }}"), items="boxes", var_name="item")
+    trial = tried(each, state={"boxes": ["x", "y"]})
+    assert trial.outcome == "complete", trial.reason
+    assert [note for step in trial.steps for note in step.notes] == ["x", "y"]
+
+
 # --- mistakes and bounds --------------------------------------------------------------------------
 
 
