@@ -225,14 +225,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """The concurrency tests for longer, on PostgreSQL."""
+    """The concurrency tests for an hour, on PostgreSQL, then on SQLite what it has of them."""
     programs = development(session)
     if not folders("concurrency"):
         leave_out(session, "There is no tests/concurrency yet")
-    run(
-        session, programs, "-m", "pytest", "tests/concurrency", "--soak", *session.posargs,
-        FLOWCONTROL_TEST_DATABASE="postgres",
-    )  # fmt: skip
+    for database in ("postgres", "sqlite"):
+        run(
+            session, programs, "-m", "pytest", "tests/concurrency", "--soak", "-s",
+            "--durations", "15", *session.posargs, FLOWCONTROL_TEST_DATABASE=database,
+        )  # fmt: skip
 
 
 @nox.session(default=False)

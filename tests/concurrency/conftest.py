@@ -17,7 +17,14 @@ SEED = int(os.environ.get("FLOWCONTROL_TEST_SEED", "2013"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--soak", action="store_true", help="take the proofs of durability in full, for hours"
+        "--soak", action="store_true", help="take the proofs of durability in full, for an hour"
+    )
+    parser.addoption(
+        "--patience",
+        type=float,
+        default=1.0,
+        help="with --soak: seconds that a rescue may take beyond lease and sweep; more than one on "
+        "a machine that does something else meanwhile",
     )
 
 
@@ -26,6 +33,12 @@ def soak(request: pytest.FixtureRequest) -> bool:
     """Whether to take everything instead of a sample."""
     # Without the option where pytest was started above this folder.
     return bool(request.config.getoption("--soak", default=False))
+
+
+@pytest.fixture
+def patience(request: pytest.FixtureRequest, soak: bool) -> float:
+    """Seconds that a rescue may take beyond lease and sweep; the suite is never alone."""
+    return float(request.config.getoption("--patience")) if soak else 5.0
 
 
 @pytest.fixture

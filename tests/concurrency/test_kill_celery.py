@@ -258,6 +258,7 @@ def check_kills(
     ):
         deadline = time.monotonic() + seconds
         next_beat = next_kill = 0.0
+        is_under_way = False
         while FlowRun.objects.exclude(status__in=(Status.DONE, Status.FAILED)).exists():
             assert time.monotonic() < deadline, f"Not done in time: {left()}"
             longest = max(longest, neglected(sweeps, crew))
@@ -266,8 +267,8 @@ def check_kills(
                 broker.send(messages[beats % len(messages)])
                 beats += 1
                 next_beat = time.monotonic() + BEAT
-            if not outside.calls():
-                next_kill = time.monotonic() + 0.3
+            if not is_under_way:
+                is_under_way = bool(outside.calls())
             elif len(crew.killed) < kills and time.monotonic() > next_kill:
                 crew.lose(chance)
                 crew.hire()
@@ -285,12 +286,13 @@ def check_kills(
 
 
 def test_killed_celery_processes_and_a_killed_redis_lose_nothing_and_double_nothing(
-    outside: Outside, soak: bool, chance: random.Random, tmp_path: Path
+    outside: Outside, soak: bool, chance: random.Random, patience: float, tmp_path: Path
 ):
+    kills = partial(check_kills, outside, chance, tmp_path, patience=patience)
     if soak:
-        check_kills(outside, chance, tmp_path, runs=3000, kills=600, crashes=60, seconds=1800)
+        kills(runs=2000, kills=400, crashes=40, seconds=3600)
     else:
-        check_kills(outside, chance, tmp_path, runs=80, kills=12, crashes=1, patience=4)
+        kills(runs=80, kills=12, crashes=1)
 
 
 NO_RESCUE: Final = Variant(

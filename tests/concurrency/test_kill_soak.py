@@ -182,12 +182,12 @@ def check_calls(started: list[int], outside: Outside, killed: Mapping[int, float
 
 
 def test_killed_workers_lose_nothing_and_double_nothing(
-    outside: Outside, soak: bool, chance: random.Random
+    outside: Outside, soak: bool, chance: random.Random, patience: float
 ):
     if soak:
-        check_kills(outside, chance, runs=3000, kills=1000, seconds=1800)
+        check_kills(outside, chance, runs=3000, kills=600, patience=patience, seconds=3600)
     else:
-        check_kills(outside, chance, runs=120, kills=20, patience=5)
+        check_kills(outside, chance, runs=120, kills=20, patience=patience)
 
 
 @pytest.mark.parametrize(
