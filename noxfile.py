@@ -225,14 +225,15 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """The concurrency tests for an hour, on PostgreSQL, then on SQLite what it has of them."""
+    """The proofs in full, for an hour: on PostgreSQL, then on SQLite what it has of them."""
     programs = development(session)
     if not folders("concurrency"):
         leave_out(session, "There is no tests/concurrency yet")
     for database in ("postgres", "sqlite"):
         run(
-            session, programs, "-m", "pytest", "tests/concurrency", "--soak", "-s",
-            "--durations", "15", *session.posargs, FLOWCONTROL_TEST_DATABASE=database,
+            session, programs, "-m", "pytest", "tests/concurrency",
+            "tests/integration/test_plans.py", "--soak", "-s", "--durations", "15",
+            *session.posargs, FLOWCONTROL_TEST_DATABASE=database,
         )  # fmt: skip
 
 
