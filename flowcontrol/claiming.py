@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -47,6 +48,10 @@ _COLUMNS: Final = (
     "depth",
     "awaited_as",
 )
+"""What a claim knows of the run's row; in the order of its fields."""
+
+_JSON: Final = ("state", "cursor", "items", "wakeup")
+"""Those that are JSON, which SQLite returns as text."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +65,7 @@ class Claim:
     object_id: str | None
     state: dict[str, Any]
     cursor: dict[str, Any]
+    items: dict[str, list[Any]]
     wakeup: Any
     firing_id: int | None
     started_by_id: int | None
@@ -69,8 +75,13 @@ class Claim:
     rescues: int
     depth: int
     awaited_as: str
-    items: dict[str, list[Any]]
     token: uuid.UUID
+
+    def copy(self) -> Claim:
+        return Claim(*_fields(self))
+
+
+_fields: Final = attrgetter(*(each.name for each in fields(Claim)))
 
 
 # --- taking ---------------------------------------------------------------------------------
@@ -226,11 +237,11 @@ def _take(
 
 
 def _read(row: Sequence[Any], token: uuid.UUID) -> Claim:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    for name in ("state", "cursor", "items", "wakeup"):
-        if isinstance(values[name], str):
-            values[name] = json.loads(values[name])
-    return Claim(**values, token=token)
+    claim = Claim(*(*row, token))
+    for name in _JSON:
+        if isinstance(text := getattr(claim, name), str):
+            setattr(claim, name, json.loads(text))
+    return claim
 
 
 # --- keeping and giving back ----------------------------------------------------------------

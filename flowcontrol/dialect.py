@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
@@ -31,6 +31,7 @@ json_text: Final = json.JSONEncoder(allow_nan=False).encode
 only this one. Made once: ``json.dumps`` would build an encoder for every call."""
 
 
+@lru_cache
 def _moment_on_sqlite(moment: datetime) -> str:
     return str(moment.astimezone(UTC).replace(tzinfo=None))
 
@@ -88,6 +89,30 @@ def returned(connection: BaseDatabaseWrapper, column: str) -> str:
     return f"r.{column}" if connection.vendor == "postgresql" else column
 
 
+def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> int:
+    """Execute a statement that is sent again and again; how many rows it met.
+
+    Goes past Django's cursor, which costs as much as the statement itself, unless somebody
+    listens there: a wrapper of statements, ``DEBUG``, a test that counts queries.
+    """
+    session = connection.connection
+    if session is None or connection.execute_wrappers or connection.queries_logged:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return int(cursor.rowcount)
+    connection.validate_no_broken_transaction()
+    with connection.wrap_database_errors:
+        cursor = session.cursor()
+        cursor.execute(_qmarks(sql) if connection.vendor == "sqlite" else sql, parameters)
+        return int(cursor.rowcount)
+
+
+@cache
+def _qmarks(sql: str) -> str:
+    """``sql`` with the placeholders that SQLite knows."""
+    return sql.replace("%s", "?").replace("%%", "%")
+
+
 def execute_with_rows(
     connection: BaseDatabaseWrapper,
     sql: str,
@@ -131,7 +156,7 @@ def _sqlite_tables(
         values = ", ".join([_placeholders(columns)] * len(portion))
         yield (
             f"(SELECT {named} FROM (VALUES {values}))",
-            _adapted(connection, columns, portion),
+            adapted(connection, columns, portion),
         )
 
 
@@ -160,14 +185,19 @@ def _element(position: int, kind: str) -> str:
     if kind == "jsonb":
         # JSON's null, which is a value, would become one in the column.
         return f"NULLIF(r -> {position}, 'null')"
-    return f"(r ->> {position})::{'jsonb' if kind == JSON_TEXT else kind}"
+    return f"(r ->> {position})::{database_type(kind)}"
+
+
+def database_type(kind: str) -> str:
+    """PostgreSQL's name for the type of a column."""
+    return "jsonb" if kind == JSON_TEXT else kind
 
 
 def _placeholders(columns: Mapping[str, str]) -> str:
     return f"({', '.join(['%s'] * len(columns))})"
 
 
-def _adapted(
+def adapted(
     connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Iterable[Row]
 ) -> list[Any]:
     """The values of ``rows``, column by column and row by row, as the database stores them."""
@@ -201,39 +231,13 @@ def insert_rows(
     names = ", ".join(f'"{name}"' for name in columns)
     sql = f"INSERT INTO {model._meta.db_table} ({names}) "
     if len(rows) == 1 and not returning:
-        with connection.cursor() as cursor:
-            values = _adapted(connection, columns, rows)
-            cursor.execute(f"{sql} VALUES {_placeholders(columns)}", values)
+        values = adapted(connection, columns, rows)
+        execute(connection, f"{sql} VALUES {_placeholders(columns)}", values)
         return []
     sql += f"SELECT {names} FROM {{rows}} AS v"
     if returning:
         sql += f" RETURNING {', '.join(returning)}"
     return execute_with_rows(connection, sql, [], columns, rows)
-
-
-def update_row(
-    connection: BaseDatabaseWrapper,
-    model: type[models.Model],
-    columns: Mapping[str, str],
-    row: Row,
-    condition: str,
-    parameters: Sequence[Any],
-) -> bool:
-    """Set the columns of the one row that meets ``condition``; whether there was one.
-
-    Only the keys of ``row`` are set, also those that are ``None``.
-    """
-    set_here = {name: kind for name, kind in columns.items() if name in row}
-    sql = _update_sql(model._meta.db_table, tuple(set_here), condition)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*_adapted(connection, set_here, [row]), *parameters])
-        return bool(cursor.rowcount)
-
-
-@cache
-def _update_sql(table: str, names: tuple[str, ...], condition: str) -> str:
-    assignments = ", ".join(f'"{name}" = %s' for name in names)
-    return f"UPDATE {table} SET {assignments} WHERE {condition}"
 
 
 def update_rows(

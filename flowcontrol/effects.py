@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.announcing import announce
 from flowcontrol.children import cancel_children
@@ -32,7 +33,7 @@ from flowcontrol.slices import (
     Stop,
 )
 from flowcontrol.stopping import ended, failed, held, parked, row_of, yielded
-from flowcontrol.transactions import in_foreign_transaction, run_alias
+from flowcontrol.transactions import in_foreign_transaction
 from flowcontrol.writing import WriteBack, write_one
 
 MOST_IN_A_GROUP: Final = 100
@@ -55,6 +56,7 @@ def step_through_effects(piece: Slice, clock: Clock, next_step: Callable[[], Non
         ClaimLost: the run is not ours any more; what was not written is dropped.
         ConnectionLost: nobody knows what of the last step was written.
     """
+    connection = run_connection()
     row: WriteBack | None = None
     while row is None:
         next_step()
@@ -62,13 +64,13 @@ def step_through_effects(piece: Slice, clock: Clock, next_step: Callable[[], Non
         frame = piece.cursor.frames[-1]
         node = piece.program[frame.uid]
         if node.payload.effects == "database":
-            row = database_step(piece, node, frame)
+            row = database_step(connection, piece, node, frame)
             go_on: Callable[[], Stop] = piece.step_through
         else:
-            row = external_step(piece, node, frame, clock)
+            row = external_step(connection, piece, node, frame, clock)
             go_on = piece.step_through_afresh
         if row is None:
-            row = guarded(piece, partial(_go_on, piece, go_on))
+            row = guarded(connection, piece, partial(_go_on, piece, go_on))
     return row if row.is_written else write_stopped(piece, row)
 
 
@@ -76,7 +78,9 @@ def _go_on(piece: Slice, step_through: Callable[[], Stop]) -> WriteBack | None:
     return row_of(piece, step_through())
 
 
-def database_step(piece: Slice, node: Node, frame: Frame) -> WriteBack | None:
+def database_step(
+    connection: BaseDatabaseWrapper, piece: Slice, node: Node, frame: Frame
+) -> WriteBack | None:
     """The step, its effects, and what it makes of the run: one commit, or nothing of it.
 
     Steps of groupable types share the commit. When it fails, nobody knows which of them was to
@@ -85,13 +89,13 @@ def database_step(piece: Slice, node: Node, frame: Frame) -> WriteBack | None:
     saved = piece.save()
 
     def one() -> WriteBack | None:
-        with transaction.atomic(using=run_alias()):
+        with transaction.atomic(using=connection.alias):
             piece.reload_object()
-            return _settle(piece, piece.step(node, frame))
+            return _settle(connection, piece, piece.step(node, frame))
 
     def group() -> WriteBack | None:
-        with transaction.atomic(using=run_alias()):
-            return _settle(piece, _step_through_group(piece))
+        with transaction.atomic(using=connection.alias):
+            return _settle(connection, piece, _step_through_group(piece))
 
     if node.payload.groupable and not piece.one_by_one:
         try:
@@ -102,7 +106,7 @@ def database_step(piece: Slice, node: Node, frame: Frame) -> WriteBack | None:
             piece.restore(saved)
             piece.scope.reads = []
             piece.one_by_one = True
-    return guarded(piece, one, saved)
+    return guarded(connection, piece, one, saved)
 
 
 def _step_through_group(piece: Slice) -> Directive:
@@ -125,28 +129,32 @@ def _step_through_group(piece: Slice) -> Directive:
     return directive
 
 
-def external_step(piece: Slice, node: Node, frame: Frame, clock: Clock) -> WriteBack | None:
+def external_step(
+    connection: BaseDatabaseWrapper, piece: Slice, node: Node, frame: Frame, clock: Clock
+) -> WriteBack | None:
     """Write that the step is next, call with no transaction open, write what came of it.
 
     A crash in between repeats the call, with the same ``step_key``.
     """
     if in_foreign_transaction():
-        return guarded(piece, lambda: yielded(piece))
-    if row := guarded(piece, lambda: checkpoint(piece)):
+        return guarded(connection, piece, lambda: yielded(piece))
+    if row := guarded(connection, piece, lambda: checkpoint(connection, piece)):
         return row
     saved = piece.save()
 
     def work() -> WriteBack | None:
         directive = piece.step(node, frame)
         piece.look_at(clock())
-        with transaction.atomic(using=run_alias()):
+        with transaction.atomic(using=connection.alias):
             piece.record(node, directive, saved.visit)
-            return _settle(piece, directive)
+            return _settle(connection, piece, directive)
 
-    return guarded(piece, work, saved)
+    return guarded(connection, piece, work, saved)
 
 
-def guarded(piece: Slice, work: Work, saved: Saved | None = None) -> WriteBack | None:
+def guarded(
+    connection: BaseDatabaseWrapper, piece: Slice, work: Work, saved: Saved | None = None
+) -> WriteBack | None:
     """Do ``work``; whatever it raises becomes what is written about this run.
 
     Inside somebody's transaction the work gets a savepoint, so that a failing query in it
@@ -156,12 +164,11 @@ def guarded(piece: Slice, work: Work, saved: Saved | None = None) -> WriteBack |
         ClaimLost: the run is not ours any more.
         ConnectionLost: nobody knows what of it was written.
     """
-    connection = run_connection()
     session = connection.connection
     while True:
         try:
             if connection.in_atomic_block:
-                with transaction.atomic(using=run_alias()):
+                with transaction.atomic(using=connection.alias):
                     return work()
             return work()
         except KeyboardInterrupt:
@@ -192,18 +199,23 @@ def guarded(piece: Slice, work: Work, saved: Saved | None = None) -> WriteBack |
                 return failed(piece, worse)
             if node is None:
                 return failed(piece, error)
-            work, saved = partial(_go_on_after, piece, node, had_effects=saved is not None), None
+            work, saved = (
+                partial(_go_on_after, connection, piece, node, had_effects=saved is not None),
+                None,
+            )
 
 
-def _go_on_after(piece: Slice, node: Node, *, had_effects: bool) -> WriteBack | None:
+def _go_on_after(
+    connection: BaseDatabaseWrapper, piece: Slice, node: Node, *, had_effects: bool
+) -> WriteBack | None:
     """Go on where the flow wants to after an error of ``node``."""
     if had_effects and not piece.cursor.ended:
         # Written at once: what was called outside is not to be called again for it.
-        with transaction.atomic(using=run_alias()):
+        with transaction.atomic(using=connection.alias):
             if node.action.starts_children:
                 reason = "The flow went on without it, after an error."
                 cancel_children(piece.claim.id, piece.handle.now, reason)
-            checkpoint(piece)
+            checkpoint(connection, piece)
     return row_of(piece, piece.step_through())
 
 
@@ -218,23 +230,25 @@ def _is_still_held(saved: Saved) -> bool:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def _settle(piece: Slice, directive: Directive) -> WriteBack | None:
+def _settle(
+    connection: BaseDatabaseWrapper, piece: Slice, directive: Directive
+) -> WriteBack | None:
     """Write the run as the step left it, inside the step's transaction."""
     if isinstance(directive, PARKING):
-        return write(piece, parked(piece, directive))
+        return write(connection, piece, parked(piece, directive))
     if piece.cursor.ended:
-        return write(piece, ended(piece))
-    checkpoint(piece)
+        return write(connection, piece, ended(piece))
+    checkpoint(connection, piece)
     return None
 
 
-def checkpoint(piece: Slice) -> None:
+def checkpoint(connection: BaseDatabaseWrapper, piece: Slice) -> None:
     """Write the progress so far and keep the claim.
 
     Raises:
         ClaimLost: the run is not ours any more.
     """
-    write(piece, held(piece))
+    write(connection, piece, held(piece))
 
 
 def write_stopped(piece: Slice, row: WriteBack) -> WriteBack:
@@ -243,22 +257,23 @@ def write_stopped(piece: Slice, row: WriteBack) -> WriteBack:
     Raises:
         ClaimLost: the run is not ours any more.
     """
+    connection = run_connection()
     try:
-        return write(piece, row)
+        return write(connection, piece, row)
     except (ClaimLost, OperationalError, InterfaceError):
         raise
     except Exception as error:  # noqa: BLE001 (told in the run's history)
         piece.forget_progress()
-        return write(piece, failed(piece, error))
+        return write(connection, piece, failed(piece, error))
 
 
-def write(piece: Slice, row: WriteBack) -> WriteBack:
+def write(connection: BaseDatabaseWrapper, piece: Slice, row: WriteBack) -> WriteBack:
     """Write one row and take what was written as the new starting point.
 
     Raises:
         ClaimLost: the run is not ours any more.
     """
-    if not write_one(row):
+    if not write_one(row, connection):
         raise ClaimLost(f"Run #{piece.claim.id} was taken over or changed by somebody else.")
     claim = piece.claim
     claim.seq += row.event is not None

@@ -20,9 +20,11 @@ from django.db import InterfaceError, OperationalError
 
 from flowcontrol.announcing import announce
 from flowcontrol.claiming import Claim
+from flowcontrol.collecting import seldom
 from flowcontrol.compiling import ProgramPlan
 from flowcontrol.conf import Clock, settings
 from flowcontrol.cursor import Cursor
+from flowcontrol.dialect import run_connection
 from flowcontrol.effects import guarded, step_through_effects, write_stopped
 from flowcontrol.exceptions import ClaimLost, ConnectionLost, NotJSON, PoisonousRun
 from flowcontrol.holding import Holding, give_back
@@ -79,7 +81,7 @@ def execute_claims(
     tally = Tally(executed=len(claims))
     holding = Holding(claims)
     try:
-        with holding.kept():
+        with holding.kept(), seldom():
             stopped, with_effects = _step_in_memory(claims, clock, tally, holding, queue)
             _write_batch(stopped, clock, tally, holding)
             for piece in with_effects:
@@ -99,19 +101,20 @@ def _step_in_memory(
 ) -> tuple[list[Stopped], list[Slice]]:
     """Step each run as far as it goes without effects: those to write, and those to go on."""
     needs = read_needs(claims, clock(), queue)
+    connection = run_connection()
     stopped: list[Stopped] = []
     with_effects: list[Slice] = []
     for claim in claims:
         piece, row = _prepare(claim, needs)
         try:
-            row = row or guarded(piece, partial(_start, piece))
+            row = row or guarded(connection, piece, partial(_start, piece))
         except ConnectionLost as error:
             _lose(piece, error, clock, tally, holding)
         else:
             if row is None:
                 with_effects.append(piece)
             else:
-                piece.drop_steps()
+                piece.let_go()
                 stopped.append((piece, row))
     return stopped, with_effects
 
@@ -124,7 +127,7 @@ def execute_alone(claim: Claim, needs: Needs, clock: Clock, make: MakeSlice = Sl
         ConnectionLost: nobody knows what of it was written.
     """
     piece, row = _prepare(claim, needs, make)
-    row = row or guarded(piece, partial(_start, piece))
+    row = row or guarded(run_connection(), piece, partial(_start, piece))
     if row is None:
         return step_through_effects(piece, clock, lambda: None)
     return write_stopped(piece, row)
@@ -142,7 +145,7 @@ def _prepare(claim: Claim, needs: Needs, make: MakeSlice = Slice) -> Stopped | t
         piece = make(replace(claim, state={}), needs, NO_PROGRAM, NOWHERE)
         return piece, failed(piece, error)
     piece = make(claim, needs, program, cursor)
-    if claim.rescues > settings.MAX_RESCUES:
+    if claim.rescues and claim.rescues > settings.MAX_RESCUES:
         poison = PoisonousRun(
             f"Its worker was lost {claim.rescues} times at this step. It is not tried again "
             f"by itself, because it may be what ends the worker."
@@ -198,6 +201,7 @@ def _alone(
         _count(row, tally)
     holding.let_go(piece.claim)
     tally.steps += piece.steps
+    piece.let_go()
 
 
 def _count(row: WriteBack, tally: Tally) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from time import perf_counter_ns
@@ -470,21 +470,24 @@ class Slice:
         self.claim.visit = self.visit
         self.stored_cursor, self.stored_state = self.cursor, dict(self.state)
         self.stored_items = self.items
-        self.drop_steps()
+        self.log = StepLog(self.limits.kept_steps)
 
     def forget_progress(self) -> None:
         """Go back to what the database holds: for a run whose progress it refuses to store."""
         self.cursor, self.items = self.stored_cursor, self.stored_items
         self.state = self.handle.state = self.scope.state = dict(self.stored_state)
         self.visit = self.handle.visit = self.claim.visit
-        self.drop_steps()
+        self.log = StepLog(self.limits.kept_steps)
 
-    def drop_steps(self) -> None:
-        """Let go of the steps that are text by now, ready to be written.
+    def let_go(self) -> None:
+        """Nothing is stepped any more: let go of the steps, which are text by now, and of what the
+        rows saw.
 
-        A batch of runs with all their steps is much for the garbage collector to look through.
+        A batch keeps its slices until they are written. Scope and handle know each other, so
+        without this only the garbage collector would find them.
         """
         self.log = StepLog(self.limits.kept_steps)
+        self.scope.fixed.clear()
 
     def save(self) -> Saved:
         """What :meth:`restore` goes back to."""
@@ -494,7 +497,7 @@ class Slice:
             (self.stored_cursor, self.stored_state),
             self.visit,
             self.log.copy(),
-            replace(self.claim),
+            self.claim.copy(),
             self.items,
         )
 

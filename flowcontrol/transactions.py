@@ -1,8 +1,11 @@
-"""Transactions around a step: whose is the one that is open?"""
+"""Transactions around a write: one of its own, or part of the one that is open, and whose?"""
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from django.db import router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.models import FlowRun
 
@@ -25,3 +28,33 @@ def in_foreign_transaction() -> bool:
             return False
     except RuntimeError:
         return True
+
+
+class one_transaction:  # noqa: N801 (reads as the verb it stands for)
+    """Write together, or not at all: in the open transaction, or in one of its own.
+
+    What ``atomic(savepoint=False)`` does, at a fraction of its cost inside a transaction: what
+    fails here takes the open transaction with it.
+    """
+
+    __slots__ = ("_atomic", "_connection")
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
+        self._atomic: transaction.Atomic | None = None
+
+    def __enter__(self) -> None:
+        if not self._connection.in_atomic_block:
+            self._atomic = transaction.atomic(using=self._connection.alias)
+            self._atomic.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._atomic is not None:
+            self._atomic.__exit__(kind, error, traceback)
+        elif kind is not None:
+            self._connection.needs_rollback = True

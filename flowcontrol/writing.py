@@ -8,23 +8,25 @@ know, and must not write the step a second time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.claiming import Claim
 from flowcontrol.dialect import (
     JSON_TEXT,
+    adapted,
+    database_type,
+    execute,
     execute_with_rows,
     insert_rows,
     returned,
     run_connection,
     token_text,
-    update_row,
 )
 from flowcontrol.models import (
     FlowRun,
@@ -36,6 +38,7 @@ from flowcontrol.models import (
     WaitKind,
 )
 from flowcontrol.parents import tell_parents
+from flowcontrol.transactions import one_transaction
 
 
 @dataclass(slots=True)
@@ -123,10 +126,14 @@ _RUN_COLUMNS: Final = {
     "content_type_id": "integer",
     "object_id": "text",
     "wakeup": "jsonb",
-    "claim_token": "uuid",
-    "lease_until": "timestamptz",
 }
-"""What a write sets in the run's row; the claim's two it only clears."""
+"""What a write sets in the run's row when it lets go of it."""
+
+_PLACE_COLUMNS: Final = (
+    *("state", "items", "cursor", "action_uid", "visit", "seq"),
+    *("content_type_id", "object_id"),
+)
+"""What of it also changes while the claim is kept."""
 
 _KEPT: Final = ("state", "items")
 """Columns that stay as they are where no value is given."""
@@ -154,6 +161,10 @@ _WAIT_COLUMNS: Final = {
     "condition": "text",
     "look_since": "timestamptz",
 }
+_EVENT_SQL: Final = (
+    f"INSERT INTO {RunEvent._meta.db_table} ({', '.join(_EVENT_COLUMNS)}) "
+    f"VALUES ({', '.join(['%s'] * len(_EVENT_COLUMNS))})"
+)
 
 
 def write_back(rows: Sequence[WriteBack]) -> list[WriteBack]:
@@ -168,31 +179,35 @@ def write_back(rows: Sequence[WriteBack]) -> list[WriteBack]:
     if not rows:
         return []
     connection = run_connection()
-    # Without a savepoint: what fails here must take an open transaction with it.
-    with transaction.atomic(using=connection.alias, savepoint=False):
+    with one_transaction(connection):
         written = _update_runs(connection, rows)
         kept = [row for row in rows if row.claim.id in written]
-        _write_around(connection, kept)
+        _write_events(connection, kept)
+        _write_waits(connection, kept)
+        _tell_parents(kept)
     for row in kept:
         row.is_written = True
     return kept
 
 
-def write_one(row: WriteBack) -> bool:
-    """Write one run, to stop or to go on, with history and waits: whether it was still ours."""
-    connection = run_connection()
-    with transaction.atomic(using=connection.alias, savepoint=False):
+def write_one(row: WriteBack, connection: BaseDatabaseWrapper) -> bool:
+    """Write one run, to stop or to go on, with history and waits: whether it was still ours.
+
+    ``connection`` is that of :func:`flowcontrol.dialect.run_connection`.
+    """
+    with one_transaction(connection):
         if not _update_run(connection, row):
             return False
-        _write_around(connection, [row])
+        if not row.keep_claim:
+            _write_waits(connection, [row])
+            _tell_parents([row])
     row.is_written = True
     return True
 
 
 def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> set[int]:
     values = [{**_proof(row), **_run_values(row)} for row in rows]
-    columns = {name: _RUN_COLUMNS[name] for name in _RUN_COLUMNS if name in values[0]}
-    assignments = ", ".join(f"{name} = v.{name}" for name in columns if name not in _KEPT)
+    assignments = ", ".join(f"{name} = v.{name}" for name in _RUN_COLUMNS if name not in _KEPT)
     sql = (
         f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments}, "
         f"{', '.join(f'{name} = COALESCE(v.{name}, r.{name})' for name in _KEPT)}, "
@@ -201,28 +216,54 @@ def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
         "AND r.seq = v.was_seq AND r.visit = v.was_visit "
         f"RETURNING {returned(connection, 'id')}"
     )
-    returned_rows = execute_with_rows(connection, sql, [], {**_PROOF_COLUMNS, **columns}, values)
+    returned_rows = execute_with_rows(
+        connection, sql, [], {**_PROOF_COLUMNS, **_RUN_COLUMNS}, values
+    )
     return {row[0] for row in returned_rows}
 
 
 def _update_run(connection: BaseDatabaseWrapper, row: WriteBack) -> bool:
-    claim, values = row.claim, _run_values(row)
-    for name in _KEPT:
-        if values[name] is None:
-            del values[name]
-    if row.keep_claim:
-        # Due as it was when it was claimed: whoever takes it over finds it due at once.
-        del values["due"]
-    else:
-        values.update(claim_token=None, lease_until=None)
-    return update_row(
-        connection,
-        FlowRun,
-        _RUN_COLUMNS,
-        values,
-        "id = %s AND claim_token = %s AND seq = %s AND visit = %s",
-        [claim.id, token_text(connection, claim.token), claim.seq, claim.visit],
+    """Write the run and what came of it into its history: whether it was still ours."""
+    claim, event = row.claim, row.event
+    columns, update, both = _run_sql(
+        row.keep_claim,
+        row.visit != claim.visit,
+        tuple(name for name in _KEPT if getattr(row, name) is None),
     )
+    values = adapted(connection, columns, [_run_values(row)])
+    values += (claim.id, token_text(connection, claim.token), claim.seq, claim.visit)
+    if event is None:
+        return bool(execute(connection, update, values))
+    told = adapted(connection, _EVENT_COLUMNS, [_event_values(row, event)])
+    if connection.vendor == "postgresql":
+        # In one statement, because each costs the way to the server and back.
+        return bool(execute(connection, both, [*values, *told]))
+    return bool(execute(connection, update, values) and execute(connection, _EVENT_SQL, told))
+
+
+@cache
+def _run_sql(
+    keep_claim: bool, moved: bool, kept: Collection[str]
+) -> tuple[Mapping[str, str], str, str]:
+    """The columns that a write of one run sets, the UPDATE, and the UPDATE with its history."""
+    names = [name for name in _PLACE_COLUMNS if name not in kept]
+    cleared = ""
+    if not keep_claim:
+        names = [name for name in _RUN_COLUMNS if name not in kept]
+        cleared = ", claim_token = NULL, lease_until = NULL"
+    elif moved:
+        # Due as it was when it was claimed: whoever takes it over finds it due at once.
+        cleared = ", attempts = 0, rescues = 0, wakeup = NULL, reason = '', queue = ''"
+    cast = {name: f"%s::{database_type(kind)}" for name, kind in _EVENT_COLUMNS.items()}
+    update = (
+        f"UPDATE {FlowRun._meta.db_table} SET {', '.join(f'{name} = %s' for name in names)}"
+        f"{cleared} WHERE id = %s AND claim_token = %s AND seq = %s AND visit = %s"
+    )
+    both = (
+        f"WITH written AS ({update} RETURNING id) INSERT INTO {RunEvent._meta.db_table} "
+        f"({', '.join(cast)}) SELECT {', '.join(cast.values())} FROM written"
+    )
+    return {name: _RUN_COLUMNS[name] for name in names}, update, both
 
 
 def _proof(row: WriteBack) -> dict[str, Any]:
@@ -259,11 +300,15 @@ def _run_values(row: WriteBack) -> dict[str, Any]:
     }
 
 
-def _write_around(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> None:
-    """History and waits of runs that have just been written."""
+def _write_events(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> None:
+    """The history of runs that have just been written."""
     events = [_event_values(row, row.event) for row in rows if row.event]
     if events:
         insert_rows(connection, RunEvent, _EVENT_COLUMNS, events)
+
+
+def _write_waits(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> None:
+    """What runs that have just been written wait for now, and no more what they waited for."""
     resumed = [{"id": row.claim.id} for row in rows if row.may_have_waited]
     if resumed:
         sql = (
@@ -277,6 +322,10 @@ def _write_around(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) ->
     waits = [_wait_values(row, wait) for row in rows for wait in row.waits]
     if waits:
         insert_rows(connection, RunWait, _WAIT_COLUMNS, waits)
+
+
+def _tell_parents(rows: Sequence[WriteBack]) -> None:
+    """Tell whoever waits for one of these runs that it has come to its end, or stands."""
     stopped = [row for row in rows if row.claim.awaited_as and row.status in _TOLD]
     if stopped:
         tell_parents([row.claim.id for row in stopped], stopped[0].at)

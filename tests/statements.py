@@ -28,10 +28,10 @@ class Statements:
     @property
     def story(self) -> list[str]:
         """Commits, writes and notes; statements that only read are left out."""
-        return [word for text in self.texts if (word := _word(text))]
+        return [word for text in self.texts for word in _words(text).split(", ") if word]
 
 
-def _word(text: str) -> str:
+def _words(text: str) -> str:
     if text.startswith("-- "):
         return text[3:]
     text = re.sub(r"\s+", " ", text.strip().replace('"', ""))
@@ -40,6 +40,8 @@ def _word(text: str) -> str:
         case "BEGIN" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE":
             return first.lower() if " TO SAVEPOINT" not in text.upper() else "undo"
         case "WITH":
+            if text.startswith("WITH written AS"):
+                return "write, history"  # PostgreSQL does both in one statement
             return "claim" if "claim_token" in text else ""
         case "UPDATE" if text.startswith(f"UPDATE {RUN}"):
             if "RETURNING" in text and "FROM (" not in text:

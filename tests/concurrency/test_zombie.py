@@ -27,19 +27,19 @@ from tests.testapp.models import Parcel
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ONE_WRITE = "flowcontrol.writing._update_run"
-CONDITION = '"id = %s AND claim_token = %s AND seq = %s AND visit = %s"'
+ONE_WRITE = "flowcontrol.writing._run_sql"
+CONDITION = "id = %s AND claim_token = %s AND seq = %s AND visit = %s"
 TOKEN_UNPROVED = Variant(
     "writes do not prove the token",
     ONE_WRITE,
     CONDITION,
-    '"id = %s AND %s IS NOT NULL AND seq = %s AND visit = %s"',
+    "id = %s AND %s IS NOT NULL AND seq = %s AND visit = %s",
 )
 NOTHING_PROVED = Variant(
     "writes prove nothing",
     ONE_WRITE,
     CONDITION,
-    '"id = %s AND %s IS NOT NULL AND 0 <= %s AND 0 <= %s"',
+    "id = %s AND %s IS NOT NULL AND 0 <= %s AND 0 <= %s",
 )
 LEASE_UNPROVED = Variant(
     "leases are renewed without the token",
@@ -50,7 +50,7 @@ LEASE_UNPROVED = Variant(
 CALLED_UNASKED = Variant(
     "calls to the outside without a checkpoint before them",
     "flowcontrol.effects.external_step",
-    "if row := guarded(piece, lambda: checkpoint(piece)):",
+    "if row := guarded(connection, piece, lambda: checkpoint(connection, piece)):",
     "if row := None:",
 )
 NOBODY_RENEWS = Variant(

@@ -41,6 +41,7 @@ LAYERS: dict[str, set[str]] = {
         "children",
         "claiming",
         "clipboard",
+        "collecting",
         "dialect",
         "dispatching",
         "draft_changes",
