@@ -135,6 +135,10 @@ class RunHandle:
         self.notes: list[str] = []
         self.new_object: Model | None = None
 
+    def close(self) -> None:
+        """Nothing is asked of the engine any more; for the engine's own use."""
+        self._load_names, self._load_user, self._load_identity = dict, None, None
+
     def __str__(self) -> str:
         return f"run #{self.pk}"
 

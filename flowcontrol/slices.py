@@ -483,10 +483,11 @@ class Slice:
         """Nothing is stepped any more: let go of the steps, which are text by now, and of what the
         rows saw.
 
-        A batch keeps its slices until they are written. Scope and handle know each other, so
-        without this only the garbage collector would find them.
+        A batch keeps its slices until they are written. Slice, scope and handle know one another,
+        so without this only the garbage collector would find them.
         """
         self.log = StepLog(self.limits.kept_steps)
+        self.handle.close()
         self.scope.fixed.clear()
 
     def save(self) -> Saved:
