@@ -425,14 +425,17 @@ def test_the_proof_of_poison_notices_that_rescues_are_not_counted(outside):
 FULL_SAVE = Variant(
     "a worker saves the whole run",
     "flowcontrol.writing._update_run",
-    "    return update_row(",
+    "    if event is None:",
     """    run = FlowRun.objects.get(pk=claim.id)
-    for name, value in values.items():
-        is_text = name in ("state", "cursor")
-        setattr(run, name, __import__("json").loads(value) if is_text else value)
+    for name, value in _run_values(row).items():
+        if name in ("state", "items", "cursor"):
+            if value is None:
+                continue
+            value = __import__("json").loads(value)
+        setattr(run, name, value)
     run.save()
     return True
-    return update_row(""",
+    if event is None:""",
 )
 
 
