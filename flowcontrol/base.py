@@ -194,12 +194,7 @@ class RunHandle:
     @property
     def rows_inside(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The rows directly inside this row that are switched on: ``(uid, fixed config)`` each."""
-        inside = []
-        row = self.node.first_child
-        while row is not None:
-            inside.append((row.uid, row.payload.config))
-            row = row.following
-        return inside
+        return [(node.uid, node.payload.config) for node in self.node.inside]
 
     def report_progress(self, done: int, total: int | None = None) -> None:
         """Tell how far this row is; the page of the run shows "37 of 120" while it stands here."""

@@ -209,6 +209,10 @@ def _compile_block(
         chains[-1].append(node)
         starts_chain = False
         node.first_child = _compile_block(item["children"], node, nodes, problems)
+    if parent is not None:
+        parent.inside = tuple([node for chain in chains for node in chain])
+        if parent.action.holds:
+            return None
     after_chain: Node | None = None
     for chain in reversed(chains):
         _link(chain, after_chain)

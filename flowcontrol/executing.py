@@ -13,12 +13,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from flowcontrol.announcing import announce
+from flowcontrol.buffering import take_missed
 from flowcontrol.claiming import Claim
 from flowcontrol.collecting import seldom
 from flowcontrol.compiling import ProgramPlan
@@ -61,6 +63,8 @@ class Tally:
     rescued: int = 0
     promoted: int = 0
     matched: int = 0
+    listening: int = 0
+    """Runs that have just begun to wait for a trigger."""
 
     def add(self, other: Tally) -> None:
         for name in self.__slots__:
@@ -93,7 +97,17 @@ def execute_claims(
         # Left are runs only where the batch was stopped, or where something beyond a single run
         # went wrong: a dead connection, a keyboard.
         holding.give_back(clock())
+    if tally.listening:
+        _look_back(clock())
     return tally
+
+
+def _look_back(now: datetime) -> None:
+    """What fired while runs were about to wait for it; if this fails, the next sweep looks."""
+    try:
+        take_missed(now)
+    except DatabaseError as error:
+        logger.warning("Firings that came before a wait are left to the next sweep: %s", error)
 
 
 def _step_in_memory(
@@ -205,6 +219,7 @@ def _alone(
 
 
 def _count(row: WriteBack, tally: Tally) -> None:
+    tally.listening += any(wait.look_since is not None for wait in row.waits)
     match row.status:
         case Status.DONE:
             tally.done += 1

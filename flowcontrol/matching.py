@@ -225,7 +225,9 @@ class _Matching:
 
     def _restarted(self, row: Trigger, firing: Firing, obj: models.Model | None) -> FlowRun | None:
         """The newest open run of the row's flow for this object, sent to the row's place."""
-        runs = FlowRun.objects.for_flow(row.flow).open().filter(**object_reference(obj))
+        runs = (
+            FlowRun.objects.for_flow(row.flow).open().filter(root_uid="", **object_reference(obj))
+        )
         run = lock_rows(runs.order_by("-pk")).first()
         if run is None or not move_to_row(run, row.action_uid, self.now, firing=firing):
             return None

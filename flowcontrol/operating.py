@@ -16,9 +16,10 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from flowcontrol import programs
+from flowcontrol.children import cancel_children
 from flowcontrol.conf import settings
 from flowcontrol.cursor import Cursor
-from flowcontrol.exceptions import TransitionRefused
+from flowcontrol.exceptions import AuthorError, TransitionRefused
 from flowcontrol.expressions import to_json
 from flowcontrol.history import reverse_patch
 from flowcontrol.models import (
@@ -33,6 +34,7 @@ from flowcontrol.models import (
 )
 from flowcontrol.models.locks import lock_rows
 from flowcontrol.recording import end_runs, record, wake, withdraw_tasks
+from flowcontrol.program import Program
 from flowcontrol.schemas import find_value_problems, place
 from flowcontrol.starting import find_no_room
 
@@ -182,10 +184,15 @@ def run_now(
     """
     now = now or settings.CLOCK()
     with transaction.atomic():
+        # Locked, so that what wakes it at this moment is not overwritten.
+        found = lock_rows(FlowRun.objects.filter(pk=run.pk)).get()
         _require("run_now", run)
-        due = FlowRun.objects.filter(pk=run.pk, status__in=_ALLOWED["run_now"]).update(due=now)
-        if not due:
-            _require("run_now", run)
+        changes: dict[str, Any] = {"due": now}
+        waits_for = set(found.waits.values_list("kind", flat=True))
+        if waits_for - {WaitKind.RETRY} and found.wakeup is None:
+            # Its row is told that nothing came, and does what it does when its time runs out.
+            changes["wakeup"] = {"by": "operator"}
+        FlowRun.objects.filter(pk=run.pk).update(**changes)
         record(run.pk, EventKind.OPERATED, now, user=user, reason=reason, detail={"did": "run now"})
     run.refresh_from_db()
 
@@ -259,7 +266,9 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
         AuthorError: the version has no such row.
     """
     program = programs.load_one(run.version)
-    cursor: Cursor = program.cursor_at(uid) if uid else program.start()
+    cursor = _place_in(run, program, uid)
+    # What it waits for belongs to the place that it leaves.
+    cancel_children(run.pk, now, _("The run that waited for it was sent to another row."))
     has_no_slot = run.status == Status.FAILED or _was_paused_in_the_queue(run)
     to, why = _with_a_slot(run) if has_no_slot else (Status.PENDING, "")
     RunWait.objects.filter(run_id=run.pk).delete()
@@ -289,6 +298,21 @@ def move_to_row(run: FlowRun, uid: str, now: datetime, **changes: Any) -> bool:
     if was_moved:
         withdraw_tasks(run.pk)
     return was_moved
+
+
+def _place_in(run: FlowRun, program: Program, uid: str) -> Cursor:
+    """The position at a row; for a branch only at the rows inside it.
+
+    Raises:
+        AuthorError: there is no such row.
+    """
+    if not run.root_uid:
+        return program.cursor_at(uid) if uid else program.start()
+    frames = program.cursor_at(uid or run.root_uid).frames
+    for number, frame in enumerate(frames):
+        if frame.uid == run.root_uid:
+            return Cursor(frames[number:])
+    raise AuthorError(f"Row {uid!r} is not in the branch that this run executes.")
 
 
 def pause_everything(now: datetime | None = None) -> None:

@@ -24,7 +24,8 @@ class Node:
     ``following`` is next after the row was asked and did not enter its block ("when not taken");
     ``following_block`` is next after its block ("when taken"). They differ only for rows of a
     chain: a taken If goes past its Else. An error in the block of a row with ``handlers`` may go to
-    one of them, and whatever leaves a block with ``always`` goes through that row first.
+    one of them, and whatever leaves a block with ``always`` goes through that row first. ``inside``
+    are the rows of the block; where each is a run of its own they are not linked to one another.
     ``action`` and ``payload`` are opaque to the interpreter.
     """
 
@@ -36,6 +37,7 @@ class Node:
     is_loop: bool = False
     has_budget: bool = True
     parent: Node | None = None
+    inside: tuple[Node, ...] = ()
     first_child: Node | None = None
     following: Node | None = None
     following_block: Node | None = None

@@ -12,6 +12,7 @@ from time import monotonic
 
 from django.db.models import Count
 
+from flowcontrol.buffering import take_missed
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect, free_paused_suspects
 from flowcontrol.conf import Clock, settings
 from flowcontrol.executing import Tally, execute_claims
@@ -55,6 +56,7 @@ def sweep(
         return not stop() and tally.executed < max_runs and monotonic() < ends_at
 
     free_paused_suspects()
+    take_missed(clock())
     while may_go_on() and (suspect := claim_suspect()) is not None:
         tally.rescued += 1
         tally.add(execute_claims([suspect], clock))
@@ -76,6 +78,7 @@ def prepare(clock: Clock, match_firings: MatchFirings) -> dict[str, int]:
     For set-ups where one process looks after everything and others execute.
     """
     free_paused_suspects()
+    take_missed(clock())
     while (suspect := claim_suspect()) is not None:
         execute_claims([suspect], clock)
     while match_firings(clock(), settings.BATCH_SIZE):
