@@ -33,8 +33,8 @@ from flowcontrol.models import (
     WaitKind,
 )
 from flowcontrol.models.locks import lock_rows
-from flowcontrol.recording import end_runs, record, wake, withdraw_tasks
 from flowcontrol.program import Program
+from flowcontrol.recording import end_runs, record, wake, withdraw_tasks
 from flowcontrol.schemas import find_value_problems, place
 from flowcontrol.starting import find_no_room
 
