@@ -137,4 +137,5 @@ def test_the_object_of_a_round_is_no_way_to_read_other_models(crew):
     secret = {"$objects": {"member": ["auth.user", 1]}}
     run = go(crew, Log("{{ member.password }}"), items="seats", state={"seats": [secret]})
     assert run.status == Status.DONE
-    assert "auth" not in str(run.events.last().steps)
+    [event] = run.events.all()
+    assert "auth" not in str(event.steps)
