@@ -73,7 +73,9 @@ def _add(visit: FlowVisit, rows: RowList, where: Spot | None) -> HttpResponse:
     fields: dict[str, Any] = {}
     if "typed" in visit.request.POST:
         data = visit.request.POST
-        editor = RowEditor(visit.flow, action_type, item=None, rows=rows, data=data)
+        editor = RowEditor(
+            visit.flow, action_type, item=None, rows=rows, data=data, site_name=visit.site.name
+        )
         if not editor.is_valid() and not editor.can_be_kept:
             return _row_panel(visit, builder_of(visit), None, editor, action_type)
         fields = editor.changes
@@ -98,7 +100,14 @@ def _add(visit: FlowVisit, rows: RowList, where: Spot | None) -> HttpResponse:
     visit.forget_draft()
     builder = builder_of(visit)
     added = builder.rows.by_uid[row.uid]
-    editor = RowEditor(visit.flow, action_type, item=added.document, rows=builder.rows, is_new=True)
+    editor = RowEditor(
+        visit.flow,
+        action_type,
+        item=added.document,
+        rows=builder.rows,
+        is_new=True,
+        site_name=visit.site.name,
+    )
     told = _("Added row %(place)s: %(row)s.") % added.told
     return _row_panel(visit, builder, added, editor, action_type, changed=True, told=told)
 
@@ -125,7 +134,14 @@ def edit_row(visit: FlowVisit, quoted: str) -> HttpResponse:
     if not visit.rights.change:
         return _read_only_panel(visit, builder, row, action_type)
     data = visit.request.POST if visit.is_post else None
-    editor = RowEditor(visit.flow, action_type, item=row.document, rows=builder.rows, data=data)
+    editor = RowEditor(
+        visit.flow,
+        action_type,
+        item=row.document,
+        rows=builder.rows,
+        data=data,
+        site_name=visit.site.name,
+    )
     if not visit.is_post:
         return _row_panel(visit, builder, row, editor, action_type)
     may_be_saved = editor.is_valid() or ("anyway" in visit.request.POST and editor.can_be_kept)
@@ -156,7 +172,9 @@ def edit_row(visit: FlowVisit, quoted: str) -> HttpResponse:
     visit.forget_draft()
     builder = builder_of(visit)
     row = builder.rows.by_uid[uid]
-    editor = RowEditor(visit.flow, action_type, item=row.document, rows=builder.rows)
+    editor = RowEditor(
+        visit.flow, action_type, item=row.document, rows=builder.rows, site_name=visit.site.name
+    )
     told = _("Saved row %(place)s: %(row)s.") % row.told
     return _row_panel(
         visit, builder, row, editor, action_type, changed=True, told=told, is_saved=True
@@ -216,7 +234,9 @@ def _row_is_gone(visit: FlowVisit, builder: Builder) -> HttpResponse:
         raise Http404("There is no such row in this draft.")
     action_type = actions.find(visit.request.POST["action"])
     data = visit.request.POST
-    editor = RowEditor(visit.flow, action_type, item=None, rows=builder.rows, data=data)
+    editor = RowEditor(
+        visit.flow, action_type, item=None, rows=builder.rows, data=data, site_name=visit.site.name
+    )
     warning = _(
         "Somebody else deleted this row since you opened it. Nothing was saved; if you save now, "
         "it is added again, at the end."

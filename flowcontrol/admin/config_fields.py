@@ -26,7 +26,6 @@ from django.utils.translation import gettext_lazy
 from flowcontrol.admin.config_widgets import (
     Choices,
     CodeArea,
-    CodeInput,
     DurationInput,
     LineInput,
     ManyChoices,
@@ -35,6 +34,12 @@ from flowcontrol.admin.config_widgets import (
     ShortInput,
     SuggestionInput,
     TextArea,
+)
+from flowcontrol.admin.expression_widgets import (
+    ExpressionArea,
+    ExpressionInput,
+    TemplateArea,
+    TemplateInput,
 )
 from flowcontrol.durations import Duration, format_duration, parse_duration
 from flowcontrol.formats import split_model_reference, time_zones
@@ -135,22 +140,37 @@ class TextField(ConfigField):
 
 
 class ExpressionField(TextField):
-    """An expression; on several lines if it was written so."""
+    """An expression; on several lines if it was written so. ``is_condition``: true or false."""
 
-    def __init__(self, schema: Schema) -> None:
-        super().__init__(schema, CodeInput())
+    def __init__(self, schema: Schema, *, is_condition: bool = False) -> None:
+        super().__init__(schema, ExpressionInput(is_condition=is_condition))
+        self.is_condition = is_condition
 
     def show(self, value: Any) -> Raw:
         if "\n" in value:
-            self.widget = CodeArea(rows=_rows(value))
+            self.widget = ExpressionArea(_rows(value), is_condition=self.is_condition)
         return _UNREADABLE.sub("\ufffd", value)
+
+
+class TemplateField(TextField):
+    """A text with expressions in it: one line, or more if it was written so."""
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__(schema, TemplateInput())
+
+    def show(self, value: Any) -> Raw:
+        if "\n" in value:
+            self.widget = TemplateArea(rows=_rows(value))
+        return value
 
 
 class LongTextField(TextField):
     """A text of several lines: a letter, a template."""
 
-    def __init__(self, schema: Schema, *, code: bool = False) -> None:
-        super().__init__(schema, CodeArea() if code else TextArea())
+    def __init__(
+        self, schema: Schema, *, code: bool = False, widget: forms.Widget | None = None
+    ) -> None:
+        super().__init__(schema, widget or (CodeArea() if code else TextArea()))
 
     def show(self, value: Any) -> Raw:
         self.widget.attrs["rows"] = _rows(value)

@@ -252,7 +252,8 @@ class ConfigForm(forms.Form):
                 initial=COMPUTED_MODE if is_computed else FIXED,
                 widget=ModeSwitch,
             )
-            expression = ExpressionField({})
+            is_yes_no = property_.schema.get("type") == "boolean"
+            expression = ExpressionField({}, is_condition=is_yes_no)
             expression.initial = expression.show(property_.shown_source)
             self.fields[property_.expression_name] = expression
         for child in property_.children:

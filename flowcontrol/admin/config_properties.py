@@ -37,6 +37,7 @@ from flowcontrol.admin.config_fields import (
     ReferenceChoiceField,
     Schema,
     SecretField,
+    TemplateField,
     TextField,
     TimeField,
     TimeZoneField,
@@ -44,6 +45,7 @@ from flowcontrol.admin.config_fields import (
     enum_of,
 )
 from flowcontrol.admin.config_widgets import LineInput
+from flowcontrol.admin.expression_widgets import TemplateArea
 from flowcontrol.formats import NEVER_COMPUTED
 from flowcontrol.schemas import (
     COMPUTED,
@@ -383,7 +385,7 @@ class _Drawing:
             case "duration":
                 return DurationField(schema)
             case "expression":
-                return ExpressionField(schema)
+                return ExpressionField(schema, is_condition=property_.name.endswith("condition"))
             case "secret":
                 return SecretField(schema)
             case "time":
@@ -399,6 +401,11 @@ class _Drawing:
         media_type = schema.get("contentMediaType", "")
         # A template without a limit is a letter; a short one, a subject say, is one line.
         most = schema.get("maxLength", math.inf if name == "template" else 0)
+        if name == "template":
+            is_long = media_type or most > _LONGEST_LINE
+            return (
+                LongTextField(schema, widget=TemplateArea()) if is_long else TemplateField(schema)
+            )
         if media_type or most > _LONGEST_LINE:
             return LongTextField(schema, code=media_type not in ("", "text/plain"))
         return TextField(schema)

@@ -21,6 +21,7 @@ from flowcontrol.admin.config_widgets import (
     ShortInput,
     TextArea,
 )
+from flowcontrol.admin.expression_widgets import Completion, ExpressionInput, complete
 from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.admin.schema_fields import StateSchemaField
@@ -123,6 +124,7 @@ class FlowForm(_FlowModelForm):
     """The settings of a flow; ``user`` is whoever fills them in."""
 
     user: Any = None
+    site_name = "admin"
 
     content_type = ObjectTypeField(
         label=gettext_lazy("Object type"),
@@ -133,7 +135,7 @@ class FlowForm(_FlowModelForm):
     condition = forms.CharField(
         label=gettext_lazy("Keep condition"),
         required=False,
-        widget=CodeInput(),
+        widget=ExpressionInput(is_condition=True),
         help_text=gettext_lazy(
             "Checked whenever a run goes on; once it is false, the run ends as obsolete. For "
             'example: object.status != "cancelled". Empty: runs go on.'
@@ -173,6 +175,8 @@ class FlowForm(_FlowModelForm):
             schema_field = self.fields["state_schema"]
             assert isinstance(schema_field, StateSchemaField)
             schema_field.stored = self.instance.state_schema
+        if self.instance.pk is not None:
+            complete(self, Completion(self.instance, site_name=self.site_name))
 
     def clean_condition(self) -> str:
         return read_expression(self.cleaned_data["condition"])
@@ -288,6 +292,7 @@ class SettingsForm(FlowForm):
         site: AdminSite,
         may_change: bool = True,
     ) -> None:
+        self.site_name = site.name
         super().__init__(data, instance=instance)
         self.user = user
         groups = self.fields["starters"]

@@ -141,6 +141,7 @@ def _trigger_form(visit: FlowVisit, trigger: Trigger, title: str) -> HttpRespons
         instance=trigger,
         flow=visit.flow,
         may_change=may_change,
+        site_name=visit.site.name,
     )
     if visit.is_post and form.is_valid():
         form.save()

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol import drafting
 from flowcontrol.admin.actions import ACTION_PAGES
+from flowcontrol.admin.expression_pages import EXPRESSION_PAGES
 from flowcontrol.admin.flow_forms import CopyForm, FlowForm, PurgeForm
 from flowcontrol.admin.flow_pages import FlowVisit, runs_url
 from flowcontrol.admin.flow_settings import SETTINGS_PAGES
@@ -233,6 +234,7 @@ class FlowAdmin(PagesAdmin[Flow]):
         *START_PAGES,
         *TRIAL_PAGES,
         *SETTINGS_PAGES,
+        *EXPRESSION_PAGES,
         *FLOW_PAGES,
     )
     list_display = ("flow", "state", "runs", "version", "object_type")

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol.admin.config_forms import ConfigForm, config_form_class
 from flowcontrol.admin.config_widgets import CodeInput, LineInput, TextArea
+from flowcontrol.admin.expression_widgets import Completion, complete
 from flowcontrol.admin.json_fields import JSONObjectField
 from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.compiling import current_config
@@ -136,6 +137,7 @@ class RowEditor:
         rows: the rows of the draft, which a field may point at.
         data: what was posted.
         is_new: whether it has just been added: what it lacks is no mistake yet.
+        site_name: of the admin site that the form is on.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class RowEditor:
         rows: RowList,
         data: Mapping[str, Any] | None = None,
         is_new: bool = False,
+        site_name: str = "admin",
     ) -> None:
         self.row_form = RowForm(data, item=item)
         self.config_form: ConfigForm | None = None
@@ -171,6 +174,8 @@ class RowEditor:
             prefix=PREFIX,
             choices={**CHOICES, "action-target": lambda: _rows(rows)},
         )
+        place = {"row": item["uid"]} if item is not None else {"position": "last"}
+        complete(self.config_form, Completion(flow, place, site_name=site_name))
         if data is None and item is not None and not is_new:
             # What is wrong with a stored config is shown at its fields, not only in the list.
             self.config_form.add_problems(find_problems(action_type.config_schema, config))

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flowcontrol.admin.config_widgets import CodeInput
+from flowcontrol.admin.expression_widgets import Completion, ExpressionInput, complete
 from flowcontrol.admin.flow_forms import read_expression
 from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.rows import rows_of
@@ -69,12 +69,13 @@ class TriggerForm(_TriggerModelForm):
     """A trigger row. ``flow`` is given where the row stands among the settings of its flow."""
 
     flow_of_page: Flow | None = None
+    site_name = "admin"
 
     name = forms.ChoiceField(label=gettext_lazy("Trigger"))
     condition = forms.CharField(
         label=gettext_lazy("Condition"),
         required=False,
-        widget=CodeInput(),
+        widget=ExpressionInput(is_condition=True),
         help_text=gettext_lazy(
             "Can read object and trigger, for example trigger.delay >= 60. Empty: always."
         ),
@@ -96,8 +97,11 @@ class TriggerForm(_TriggerModelForm):
             self.fields["active_at"].initial = settings.CLOCK
         if "name" in self.fields:
             self._offer("name", [("", "---------"), *trigger_choices(self.instance.name)])
+        flow = self.flow_of_page or (self.instance.flow if self.instance.flow_id else None)
+        if flow is not None:
+            place = {"triggers": self.instance.name}
+            complete(self, Completion(flow, place, trigger_field="name", site_name=self.site_name))
         if "action_uid" in self.fields:
-            flow = self.flow_of_page or (self.instance.flow if self.instance.flow_id else None)
             rows = row_choices(flow) if flow is not None else []
             stored = self.instance.action_uid
             if stored and stored not in {uid for uid, _title in rows}:
@@ -146,6 +150,7 @@ class FlowTriggerForm(TriggerForm):
         instance: the row.
         flow: whose row it is, or will be.
         may_change: whether it is to be filled in, or only to be read.
+        site_name: of the admin site that the form is on.
     """
 
     class Meta:
@@ -154,9 +159,15 @@ class FlowTriggerForm(TriggerForm):
         widgets: ClassVar[dict[str, Any]] = {"active_at": MomentInput()}
 
     def __init__(
-        self, data: Mapping[str, Any] | None, *, instance: Trigger, flow: Flow, may_change: bool
+        self,
+        data: Mapping[str, Any] | None,
+        *,
+        instance: Trigger,
+        flow: Flow,
+        may_change: bool,
+        site_name: str = "admin",
     ) -> None:
-        self.flow_of_page = flow
+        self.flow_of_page, self.site_name = flow, site_name
         super().__init__(data, instance=instance)
         if instance._state.adding:
             self.initial["active_at"] = settings.CLOCK()

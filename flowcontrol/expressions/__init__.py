@@ -12,7 +12,7 @@ from __future__ import annotations
 from flowcontrol.exceptions import ExpressionError, ExpressionSyntaxError, NotJSON
 from flowcontrol.expressions.grammar import Expression, compile_expression
 from flowcontrol.expressions.json_values import JSON, to_json
-from flowcontrol.expressions.libraries import available_filters
+from flowcontrol.expressions.libraries import FilterHelp, available_filters, filter_help
 from flowcontrol.expressions.lookups import Scope, is_exposed
 from flowcontrol.expressions.templates import TextTemplate, compile_template
 from flowcontrol.expressions.tokens import RESERVED_NAMES
@@ -24,6 +24,7 @@ __all__ = [
     "Expression",
     "ExpressionError",
     "ExpressionSyntaxError",
+    "FilterHelp",
     "NotJSON",
     "Scope",
     "TextTemplate",
@@ -31,6 +32,7 @@ __all__ = [
     "compile_expression",
     "compile_template",
     "describe",
+    "filter_help",
     "is_exposed",
     "summary",
     "to_json",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
@@ -39,6 +40,31 @@ def active_filters() -> dict[str, Filter]:
 def available_filters() -> dict[str, str]:
     """Name → one line of help of every filter that may be used now, by name."""
     return {name: _help(function) for name, function in sorted(active_filters().items())}
+
+
+@dataclass(frozen=True, slots=True)
+class FilterHelp:
+    """What a person should know of a filter: ``argument`` is needed, may be given, or is not."""
+
+    name: str
+    help: str
+    argument: Literal["needed", "possible", "none"]
+
+
+def filter_help() -> list[FilterHelp]:
+    """Every filter that may be used now, by name."""
+    return [
+        FilterHelp(name, _help(function), _argument(function))
+        for name, function in sorted(active_filters().items())
+    ]
+
+
+def _argument(function: Filter) -> Literal["needed", "possible", "none"]:
+    _value, *parameters = inspect.signature(inspect.unwrap(function)).parameters.values()
+    given = [each for each in parameters if each.name != "autoescape"]
+    if not given:
+        return "none"
+    return "needed" if given[0].default is inspect.Parameter.empty else "possible"
 
 
 def _help(function: Filter) -> str:

@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final, NoReturn, cast
 
 from django.db.models.manager import BaseManager
@@ -62,10 +63,14 @@ class TextTemplate:
         self._template = template
         self._html = html
 
-    def render(self, scope: Scope) -> str:
-        """The text in this scope, or ExpressionError; trouble with the database passes through."""
+    def render(self, scope: Scope, *, most_steps: int | None = None) -> str:
+        """The text in this scope, or ExpressionError; trouble with the database passes through.
+
+        ``most_steps`` limits the expressions and the rounds of loops, for texts that are tried.
+        """
+        context = _ScopeContext(scope, self._html, most_steps)
         try:
-            return str.__str__(self._template.render(_ScopeContext(scope, self._html)))
+            return str.__str__(self._template.render(context))
         except (*PASSING, ExpressionError):
             raise
         except Exception as error:
@@ -99,9 +104,17 @@ on_filters_changed(_compiled.cache_clear)
 class _ScopeContext(Context):
     """A template context in which tags keep their own variables, over a scope."""
 
-    def __init__(self, scope: Scope, html: bool) -> None:
+    def __init__(self, scope: Scope, html: bool, most_steps: int | None = None) -> None:
         super().__init__({}, autoescape=html)
         self.scope = scope
+        self.steps_left = most_steps
+
+    def count(self, steps: int) -> None:
+        """Take steps from what is left of them, if they are limited."""
+        if self.steps_left is not None:
+            self.steps_left -= steps
+            if self.steps_left < 0:
+                raise Refusal("it takes too many steps to be tried")
 
     def view(self) -> Scope:
         """The scope with the template's own loop variables innermost."""
@@ -125,6 +138,7 @@ class _Value:
 
     def resolve(self, context: _ScopeContext, ignore_failures: bool = False) -> Any:
         """As `FilterExpression.resolve`."""
+        context.count(1)
         return self.expression.evaluate(context.view())
 
     eval = resolve  # what `IfNode` asks
@@ -137,12 +151,16 @@ class _Items(_Value):
         """As `FilterExpression.resolve`, refusing what has no items."""
         value = super().resolve(context)
         if isinstance(value, BaseManager):
-            return value.all()
-        if value is None or (isinstance(value, Iterable) and not isinstance(value, str)):
-            return value
-        raise Refusal(
-            f"{{% for %}} needs a list, and “{self.expression.source}” is {describe(value)}"
-        )
+            value = value.all()
+        if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
+            raise Refusal(
+                f"{{% for %}} needs a list, and “{self.expression.source}” is {describe(value)}"
+            )
+        if value is not None and context.steps_left is not None:
+            # One more than may be, so that a large table is not read to its end.
+            value = list(islice(value, context.steps_left + 1))
+            context.count(len(value))
+        return value
 
 
 class _Output(Node):

@@ -94,6 +94,9 @@ FLOW_RULES = {
     "flow_copy_rows": Rule(NOT_A_METHOD, EVERYBODY),
     "flow_extract_rows": Rule(NOT_A_METHOD, set()),  # it takes two rights, see below
     "flow_presence": Rule(NOT_A_METHOD, EVERYBODY),
+    "flow_expression_names": Rule({"change"}, NOT_A_METHOD),
+    "flow_check_expression": Rule(NOT_A_METHOD, {"change"}, (("text", "1"), ("kind", "value"))),
+    "flow_expression_sample": Rule({"change"}, {"change"}),
     "flow_publish": Rule({"publish"}, {"publish"}),
     "flow_versions": Rule(EVERYBODY, NOT_A_METHOD),
     "flow_version": Rule(EVERYBODY, NOT_A_METHOD),
