@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
-from flowcontrol.admin.flow_pages import FlowVisit, runs_url
+from flowcontrol.admin.flow_pages import FlowVisit, Tool, runs_url
 from flowcontrol.admin.row_forms import media_of_all_forms
 from flowcontrol.admin.rows import FlowFinding, PageRow, RowList, RunCount, rows_of
 from flowcontrol.admin.verbs import FIXES, OTHER_KEYS, VERBS, Verb, menu_for
@@ -178,6 +178,7 @@ def show(
         subtitle=subtitle or _("Actions"),
         crumbs=crumbs,
         menu=menu_for(visit.rights),
+        tools=[Tool(_("Settings"), visit.url("change"), is_panel=True)],
         poll_seconds=POLL_SECONDS,
         presence_url=visit.url("presence"),
         other_keys=OTHER_KEYS,

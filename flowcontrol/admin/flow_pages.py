@@ -40,6 +40,14 @@ class Tab(NamedTuple):
     is_current: bool
 
 
+class Tool(NamedTuple):
+    """A button on the page of the actions; ``is_panel``: what it leads to stands beside them."""
+
+    title: str
+    url: str
+    is_panel: bool = False
+
+
 @dataclass
 class FlowVisit(Visit[Flow]):
     """One request to a page of a flow."""

@@ -143,3 +143,24 @@ def test_without_scripts_the_schema_is_edited_as_text(
     plain.get_by_role("button", name="Save the settings").click()
     assert stored() == {"type": "object", "properties": {"n": {"type": "integer"}}}
     plain.context.close()
+
+
+def test_the_settings_open_beside_the_actions(desk: Page, live_server: LiveServer) -> None:
+    flow = make_flow(Log("x"), name="Load")
+    desk.goto(f"{live_server.url}{url('flow_actions', flow.pk)}")
+    desk.get_by_role("toolbar").get_by_role("link", name="Settings").click()
+    panel = desk.locator("#fc-panel")
+    panel.locator("#id_condition").fill("a ==")
+    panel.get_by_role("button", name="Save the settings").click()
+    panel.get_by_text("ends too early").wait_for()
+    panel.locator("#id_condition").fill("n < 5")
+    # What is typed is not lost to a row that is opened meanwhile.
+    desk.locator("#fc-list .fc-title").first.click()
+    desk.get_by_role("button", name="Go on editing").click()
+    assert panel.locator("#id_condition").input_value() == "n < 5"
+    panel.get_by_role("button", name="Save the settings").click()
+    desk.get_by_text("The settings were saved.").wait_for()
+    panel.locator("#id_condition").wait_for()  # open again, beside the present draft
+    desk.get_by_text("Unpublished changes").wait_for()
+    flow.refresh_from_db()
+    assert flow.condition == "n < 5"
