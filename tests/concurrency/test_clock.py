@@ -93,12 +93,14 @@ def test_what_is_due_goes_by_the_clock_of_the_worker(outside: Outside):
     assert FlowRun.objects.get(pk=run.pk).status == Status.DONE
 
 
+BY_THE_WORKERS_CLOCK = Variant(
+    "leases by the worker's clock",
+    "flowcontrol.claiming.claim_suspect",
+    "{database_now(connection)}",
+    "'{moment_text(connection, settings.CLOCK())}'",
+)
+
+
 def test_the_proof_notices(outside: Outside):
-    variant = Variant(
-        "leases by the worker's clock",
-        "flowcontrol.claiming.claim_suspect",
-        "{database_now(connection)}",
-        "'{moment_text(connection, settings.CLOCK())}'",
-    )
-    with variant.applied(), pytest.raises(AssertionError):
+    with BY_THE_WORKERS_CLOCK.applied(), pytest.raises(AssertionError):
         check_two_clocks(outside, RIGHT, FAST)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 
@@ -26,6 +26,12 @@ class Variant:
     where: str
     right: str
     wrong: str
+
+    known: ClassVar[list[Variant]] = []
+    """All that the proofs have, as far as their modules are imported."""
+
+    def __post_init__(self) -> None:
+        Variant.known.append(self)
 
     def __str__(self) -> str:
         return self.name
@@ -40,6 +46,15 @@ class Variant:
             for place in _places(owner, name, getattr(owner, name)):
                 stack.enter_context(mock.patch.object(place, name, bad))
             yield
+
+    def check(self) -> None:
+        """See whether the variant fits.
+
+        Raises:
+            LookupError: the engine has changed; the message names the function and the text.
+        """
+        owner, name = _owner(self.where)
+        self._rewritten(inspect.unwrap(getattr(owner, name)), name)
 
     def _rewritten(self, good: FunctionType, name: str) -> Any:
         source = inspect.getsource(good)
