@@ -27,6 +27,7 @@ from flowcontrol.models import (
     EventKind,
     Flow,
     FlowRun,
+    HumanTask,
     Outcome,
     RunWait,
     Status,
@@ -406,7 +407,11 @@ def _explain_waits(run: FlowRun) -> str:
         told = _("It waits for “%(trigger)s”") % {"trigger": wait.trigger}
         return f"{told}, {_('at most until %s') % until}." if until else f"{told}."
     if wait.kind == WaitKind.TASK:
-        return _("It waits for a person's answer.")
+        task = HumanTask.objects.filter(run=run).open().first()
+        if task is None:
+            return _("It waits for a person's answer.")
+        told = _("It waits for an answer to “%(title)s”") % {"title": task.title}
+        return f"{told}, {_('at most until %s') % until}." if until else f"{told}."
     if wait.kind == WaitKind.CHILDREN:
         return _("It waits for the runs it has started.")
     return _("It waits to be woken from code.")

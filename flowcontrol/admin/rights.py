@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.db.models import Model
 
-from flowcontrol.models import Flow
+from flowcontrol.answering import may_answer
+from flowcontrol.models import Flow, HumanTask
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -33,6 +34,7 @@ Right = Literal[
     "add_triggers",
     "change_triggers",
     "delete_triggers",
+    "answer",
 ]
 
 
@@ -56,6 +58,7 @@ class Rights:
     add_triggers: bool
     change_triggers: bool
     delete_triggers: bool
+    answer: bool
 
     def __getitem__(self, right: Right) -> bool:
         granted: bool = getattr(self, right)
@@ -85,6 +88,7 @@ def rights_of(admin: ModelAdmin[Any], request: HttpRequest, obj: Model | None = 
         add_triggers=view and may("flowcontrol.add_trigger"),
         change_triggers=view and may("flowcontrol.change_trigger"),
         delete_triggers=view and may("flowcontrol.delete_trigger"),
+        answer=view and isinstance(obj, HumanTask) and may_answer(obj, request.user),
     )
 
 

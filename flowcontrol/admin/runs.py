@@ -44,7 +44,7 @@ from flowcontrol.admin.trigger_forms import name_in_words
 from flowcontrol.cursor import Cursor
 from flowcontrol.documents import read_document
 from flowcontrol.exceptions import AuthorError, DocumentError
-from flowcontrol.models import Flow, FlowRun, Status, WaitKind
+from flowcontrol.models import Flow, FlowRun, HumanTask, Status, WaitKind
 from flowcontrol.run_paths import count_rows
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def show_run(visit: RunVisit) -> HttpResponse:
         children_url=runs_url(visit.site, parent_run__id__exact=run.pk),
         more_children=children.count() > CHILDREN_SHOWN,
         waits=[_wait_in_words(wait) for wait in run.waits.all()],
+        question=_question_link(visit),
         flow_url=_flow_url(visit) if may_see_flow else "",
         version_url=_version_url(visit) if may_see_flow else "",
         firing_url=_firing_url(visit),
@@ -197,6 +198,18 @@ def _wait_in_words(wait: Any) -> str:
     if wait.until is not None:
         told = _("%(what)s, until %(moment)s") % {"what": told, "moment": _moment(wait.until)}
     return told
+
+
+def _question_link(visit: RunVisit) -> SafeString | str:
+    """The question that the run waits for an answer to."""
+    task = visit.run.tasks.open().first()
+    if task is None:
+        return ""
+    if not may_see(visit.request, HumanTask):
+        return task.title
+    name = "admin:flowcontrol_humantask_change"
+    url = reverse(name, args=(task.pk,), current_app=visit.site.name)
+    return format_html('<a href="{}">{}</a>', url, task.title)
 
 
 def _moment(moment: Any) -> str:

@@ -52,7 +52,7 @@ PEOPLE: dict[str, tuple[str, ...] | None] = {
     ),
 }
 EVERYBODY = {"view", "change", "publish", "start", "add", "delete", "operate", "edit state"} | {
-    "change triggers"
+    *("change triggers", "answer")
 }
 NOT_A_METHOD: set[str] = set()
 TRIGGERS = {"change triggers"}
@@ -138,7 +138,7 @@ OTHER_RULES = {
     "humantask_add": Rule(set(), set()),
     "humantask_history": Rule(EVERYBODY, EVERYBODY),
     "humantask_delete": Rule(set(), set()),
-    "humantask_change": Rule(EVERYBODY, set()),
+    "humantask_change": Rule(EVERYBODY, {"answer"}),
 }
 RULES = FLOW_RULES | RUN_RULES | OTHER_RULES
 
