@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.db.models import Count
 from django.utils.translation import gettext as _
@@ -53,6 +53,14 @@ class Problem(FlowFinding):
         if self.row is None:
             return []
         return [VERBS[name] for name in FIXES.get(self.finding.code, ())]
+
+
+class Tool(NamedTuple):
+    """A button of the toolbar that leads to a page, or opens it beside the list."""
+
+    title: str
+    url: str
+    is_panel: bool = False
 
 
 @dataclass
@@ -182,9 +190,15 @@ def show(
         poll_seconds=POLL_SECONDS,
         presence_url=visit.url("presence"),
         other_keys=OTHER_KEYS,
+        tools=_tools(visit),
         forms_media=media_of_all_forms(),
         **common,
     )
+
+
+def _tools(visit: FlowVisit) -> list[Tool]:
+    """What can be opened beside the list."""
+    return [Tool(_("Try it"), visit.url("try"), is_panel=True)] if visit.rights.trial else []
 
 
 def show_changes(visit: FlowVisit, told: str, *, uid: str = "") -> HttpResponse:

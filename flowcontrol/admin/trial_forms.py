@@ -48,6 +48,7 @@ class Given:
     """What a trial, a test or a run starts with, as the form shows it."""
 
     key: str = ""
+    until: str = ""
     state: Mapping[str, Any] | None = None
     payload: Mapping[str, Any] | None = None
     starts_at: Any = None
@@ -102,7 +103,9 @@ class TrialForm(forms.Form):
                 label=_("Key of the %(model)s") % {"model": model._meta.verbose_name},
                 max_length=255,
                 initial=given.key,
-                widget=ShortInput(**{"class": "fc-short vForeignKeyRawIdAdminField"}),
+                widget=ShortInput(
+                    **{"class": "fc-short vForeignKeyRawIdAdminField", "list": "fc-objects"}
+                ),
                 help_text=_("Its primary key, as it stands in the address of its page."),
             )
         self.fields["state"] = _state_field(schema, masks, given.state)
@@ -126,6 +129,7 @@ class TrialForm(forms.Form):
                 ("", _("the end")),
                 *((row.uid, f"{row.place} {row.title}") for row in rows.by_uid.values()),
             ],
+            initial=given.until,
             help_text=_("It stops before this row."),
         )
         self.offer_answers(answerable, given.answers)

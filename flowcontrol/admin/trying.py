@@ -40,7 +40,11 @@ from flowcontrol.registry import actions
 from flowcontrol.trying import RunInput, Trial, input_of, try_flow
 
 if TYPE_CHECKING:
+    from django.db.models import Model
+
     from flowcontrol.documents import JSONObject
+
+OBJECTS_OFFERED: Final = 30
 
 RUNS_OFFERED: Final = 10
 """The latest runs whose input can be loaded by choosing them."""
@@ -132,7 +136,7 @@ class _Bench:
             form.add_error(None, str(refused))
             return None
 
-    def show(self, trial: Trial | None, save_form: SaveTestForm) -> HttpResponse:
+    def show(self, trial: Trial | None, save_form: SaveTestForm, told: str = "") -> HttpResponse:
         visit, test = self.visit, self.test
         differences: Sequence[str] = ()
         if trial is not None:
@@ -153,6 +157,8 @@ class _Bench:
             "save_form": save_form if trial is not None or save_form.is_bound or test else None,
             "report": TrialReport(trial, self.rows, self.masks) if trial is not None else None,
             "test": test,
+            "told": told,
+            "objects": self._objects(),
             "differences": differences,
             "model_error": self.model_error,
             "lookup_url": lookup_url(visit, self.model) if self.model is not None else "",
@@ -162,9 +168,15 @@ class _Bench:
             "loaded_run_url": run_url(visit.site, self.run.pk) if self.run is not None else "",
             "url": visit.url("try"),
         }
-        if visit.request.headers.get("HX-Request") == "true":
+        if visit.is_partial:
             return visit.render("try_panel.html", title=str(title), is_panel=True, **context)
         return visit.render_flow("try.html", tab="try", subtitle=title, crumbs=crumbs, **context)
+
+    def _objects(self) -> list[Model]:
+        """The latest objects, to choose from while typing a key."""
+        if self.model is None:
+            return []
+        return list(self.model._default_manager.order_by("-pk")[:OBJECTS_OFFERED])
 
 
 def try_page(visit: FlowVisit) -> HttpResponse:
@@ -185,7 +197,10 @@ def try_page(visit: FlowVisit) -> HttpResponse:
         if saved is None:
             return bench.show(None, save_form)
         visit.note_change(_("Saved the test “%(test)s”") % {"test": saved})
-        visit.tell(_("The test “%(test)s” is saved.") % {"test": saved})
+        told = _("The test “%(test)s” is saved.") % {"test": saved}
+        if visit.is_partial:
+            return bench.show(None, SaveTestForm(None, bench.given, bench.rows, bench.masks), told)
+        visit.tell(told)
         return visit.redirect("tests")
     return bench.show(bench.try_it(), save_form)
 
@@ -249,7 +264,7 @@ def _given_by(test: FlowTest | None, run: FlowRun | None, visit: FlowVisit) -> G
             payload=found.payload,
             starts_at=found.started,
         )
-    return Given(key=visit.request.GET.get("object", ""))
+    return Given(key=visit.request.GET.get("object", ""), until=visit.request.GET.get("until", ""))
 
 
 def _latest_runs(visit: FlowVisit) -> list[FlowRun]:
