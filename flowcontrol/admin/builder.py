@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Count
 from django.utils.translation import gettext as _
@@ -53,14 +53,6 @@ class Problem(FlowFinding):
         if self.row is None:
             return []
         return [VERBS[name] for name in FIXES.get(self.finding.code, ())]
-
-
-class Tool(NamedTuple):
-    """A button of the toolbar that leads to a page, or opens it beside the list."""
-
-    title: str
-    url: str
-    is_panel: bool = False
 
 
 @dataclass
@@ -186,7 +178,6 @@ def show(
         subtitle=subtitle or _("Actions"),
         crumbs=crumbs,
         menu=menu_for(visit.rights),
-        tools=[Tool(_("Settings"), visit.url("change"), is_panel=True)],
         poll_seconds=POLL_SECONDS,
         presence_url=visit.url("presence"),
         other_keys=OTHER_KEYS,
@@ -198,7 +189,8 @@ def show(
 
 def _tools(visit: FlowVisit) -> list[Tool]:
     """What can be opened beside the list."""
-    return [Tool(_("Try it"), visit.url("try"), is_panel=True)] if visit.rights.trial else []
+    tools = [Tool(_("Try it"), visit.url("try"), is_panel=True)] if visit.rights.trial else []
+    return [*tools, Tool(_("Settings"), visit.url("change"), is_panel=True)]
 
 
 def show_changes(visit: FlowVisit, told: str, *, uid: str = "") -> HttpResponse:
