@@ -31,6 +31,7 @@ from django.template import Library
 from django.utils import formats
 from django.utils.functional import Promise
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 
 from flowcontrol.expressions.json_values import LARGEST_INTEGER_BITS, to_json
 from flowcontrol.expressions.lookups import read_part
@@ -76,8 +77,11 @@ def _is_number(value: Any) -> bool:
 def _number(value: Any) -> Number:
     if _is_number(value):
         return cast(Number, value)
-    hint = "; make it one with int or float" if isinstance(value, str) else ""
-    raise TypeError(f"it needs a number, not {describe(value)}{hint}")
+    hint = gettext("; make it one with int or float") if isinstance(value, str) else ""
+    raise TypeError(
+        gettext("it needs a number, not %(value)s%(hint)s")
+        % {"value": describe(value), "hint": hint}
+    )
 
 
 def _whole(value: Any) -> int:
@@ -85,14 +89,16 @@ def _whole(value: Any) -> int:
         return value
     if isinstance(value, (float, Decimal)) and value == int(value):
         return int(value)
-    raise TypeError(f"it needs a whole number, not {describe(value)}")
+    raise TypeError(gettext("it needs a whole number, not %(value)s") % {"value": describe(value)})
 
 
 def _text(value: Any) -> str:
     if isinstance(value, (str, Promise)):
         return str(value)
-    hint = "; make it one with str" if _is_number(value) or isinstance(value, date) else ""
-    raise TypeError(f"it needs a text, not {describe(value)}{hint}")
+    hint = gettext("; make it one with str") if _is_number(value) or isinstance(value, date) else ""
+    raise TypeError(
+        gettext("it needs a text, not %(value)s%(hint)s") % {"value": describe(value), "hint": hint}
+    )
 
 
 def _list(value: Any) -> list[Any]:
@@ -100,27 +106,30 @@ def _list(value: Any) -> list[Any]:
         value = value.all()
     if isinstance(value, (list, tuple, QuerySet)):
         return list(value)
-    raise TypeError(f"it needs a list, not {describe(value)}")
+    raise TypeError(gettext("it needs a list, not %(value)s") % {"value": describe(value)})
 
 
 def _record(value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
-    raise TypeError(f"it needs a record, not {describe(value)}")
+    raise TypeError(gettext("it needs a record, not %(value)s") % {"value": describe(value)})
 
 
 def _moment(value: Any) -> date:
     """A date, or a moment with its zone, from itself or its text."""
     if isinstance(value, (str, date)):
         return as_moment(value)
-    raise TypeError(f"it needs a date, not {describe(value)}")
+    raise TypeError(gettext("it needs a date, not %(value)s") % {"value": describe(value)})
 
 
 def _moment_with_time(value: Any) -> datetime:
     moment = _moment(value)
     if isinstance(moment, datetime):
         return moment
-    raise TypeError(f'{describe(value)} has no time of day; give it one with at:"09:00"')
+    raise TypeError(
+        gettext('%(value)s has no time of day; give it one with at:"09:00"')
+        % {"value": describe(value)}
+    )
 
 
 def _length_of_time(value: Any) -> timedelta:
@@ -128,7 +137,7 @@ def _length_of_time(value: Any) -> timedelta:
         return parse_duration(value)
     if isinstance(value, timedelta):
         return value
-    raise TypeError(f"it needs a duration, not {describe(value)}")
+    raise TypeError(gettext("it needs a duration, not %(value)s") % {"value": describe(value)})
 
 
 def _is_duration(value: Any) -> bool:
@@ -163,7 +172,7 @@ def _finite(number: Any) -> Any:
     else:
         too_large = not math.isfinite(number)
     if too_large:
-        raise ValueError("the result is too large")
+        raise ValueError(gettext("the result is too large"))
     return number
 
 
@@ -192,7 +201,10 @@ def add(value: Any, other: Any) -> Any:
         return str(value) + str(other)
     if isinstance(value, list) and isinstance(other, list):
         return value + other
-    raise TypeError(f"{describe(other)} cannot be added to {describe(value)}")
+    raise TypeError(
+        gettext("%(other)s cannot be added to %(value)s")
+        % {"other": describe(other), "value": describe(value)}
+    )
 
 
 @register.filter
@@ -207,7 +219,10 @@ def subtract(value: Any, other: Any) -> Any:
         if not isinstance(first, timedelta):
             later, earlier = same_kind(first, second)
             return later - earlier
-    raise TypeError(f"{describe(other)} cannot be subtracted from {describe(value)}")
+    raise TypeError(
+        gettext("%(other)s cannot be subtracted from %(value)s")
+        % {"other": describe(other), "value": describe(value)}
+    )
 
 
 @register.filter
@@ -243,7 +258,7 @@ def modulo(value: Any, divisor: Any) -> Any:
 
 def _nonzero(divisor: Any) -> Any:
     if not divisor:
-        raise ValueError("nothing can be divided by zero")
+        raise ValueError(gettext("nothing can be divided by zero"))
     return divisor
 
 
@@ -258,7 +273,9 @@ def rounded(value: Any, digits: Any = 0) -> Any:
     """Rounds a number, to as many decimal places as given; halves go away from zero."""
     value, digits = _number(value), _whole(digits)
     if abs(digits) > _MOST_DIGITS:
-        raise ValueError(f"it rounds to at most {_MOST_DIGITS} decimal places")
+        raise ValueError(
+            gettext("it rounds to at most %(count)s decimal places") % {"count": _MOST_DIGITS}
+        )
     result = _quantized(value, digits)
     if digits <= 0 or isinstance(value, int):
         return int(result)
@@ -328,7 +345,9 @@ def to_int(value: Any) -> int:
         return int(value)
     if isinstance(value, str):
         if re.fullmatch(r"\s*[-+]?[0-9]{1,300}\s*", value) is None:
-            raise ValueError(f"{describe(value)} is not a whole number")
+            raise ValueError(
+                gettext("%(value)s is not a whole number") % {"value": describe(value)}
+            )
         return int(value)
     return int(_finite(_number(value)))
 
@@ -341,7 +360,7 @@ def to_float(value: Any) -> float:
             re.fullmatch(r"\s*[-+]?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?\s*", value, re.IGNORECASE)
             is None
         ):
-            raise ValueError(f"{describe(value)} is not a number")
+            raise ValueError(gettext("%(value)s is not a number") % {"value": describe(value)})
         return cast(float, _finite(float(value)))
     return cast(float, _finite(float(_number(value))))
 
@@ -359,7 +378,10 @@ def to_str(value: Any) -> str:
         case Model() | UUID() | Enum():
             return str(value)
         case _:
-            raise TypeError(f"{describe(value)} is no text; use default, join or json")
+            raise TypeError(
+                gettext("%(value)s is no text; use default, join or json")
+                % {"value": describe(value)}
+            )
 
 
 @register.filter
@@ -373,7 +395,9 @@ def decimals(value: Any, digits: Any = 2) -> str:
     """Writes a number with exactly so many decimal places: 2.5|decimals:2 is "2.50"."""
     places = _whole(digits)
     if not 0 <= places <= _MOST_DIGITS:
-        raise ValueError(f"it writes 0 to {_MOST_DIGITS} decimal places")
+        raise ValueError(
+            gettext("it writes 0 to %(count)s decimal places") % {"count": _MOST_DIGITS}
+        )
     return str(_quantized(_number(value), places))
 
 
@@ -396,10 +420,12 @@ def default_if_none(value: Any, instead: Any) -> Any:
 def yesno(value: Any, words: Any = "yes,no") -> str:
     """Writes true as "yes" and false as "no", or as two words of your own: "on,off"."""
     if not isinstance(value, bool):
-        raise TypeError(f"it needs true or false, not {describe(value)}")
+        raise TypeError(
+            gettext("it needs true or false, not %(value)s") % {"value": describe(value)}
+        )
     yes, comma, no = _text(words).partition(",")
     if not comma or "," in no:
-        raise ValueError('it needs two words with a comma between, as in yesno:"on,off"')
+        raise ValueError(gettext('it needs two words with a comma between, as in yesno:"on,off"'))
     return yes if value else no
 
 
@@ -409,7 +435,7 @@ def pluralize(value: Any, endings: Any = "s") -> str:
     count = _number(value) if _is_number(value) else len(_list(value))
     one, _, many = _text(endings).rpartition(",")
     if "," in one:
-        raise ValueError('it needs one ending or two, as in pluralize:"y,ies"')
+        raise ValueError(gettext('it needs one ending or two, as in pluralize:"y,ies"'))
     return one if count == 1 else many
 
 
@@ -452,7 +478,7 @@ def trim(value: Any) -> str:
 def truncate(value: Any, length: Any) -> str:
     """Cuts a text to so many characters; the last one is then "…"."""
     if _whole(length) < 1:
-        raise ValueError("it needs a length of 1 or more")
+        raise ValueError(gettext("it needs a length of 1 or more"))
     return str(Truncator(_text(value)).chars(_whole(length)))
 
 
@@ -482,9 +508,9 @@ def replace(value: Any, change: Any) -> str:
     else:
         old, arrow, new = _text(change).partition("=>")
         if not arrow:
-            raise ValueError('it needs the old and the new part, as in replace:"old=>new"')
+            raise ValueError(gettext('it needs the old and the new part, as in replace:"old=>new"'))
     if not _text(old):
-        raise ValueError("the part to replace is empty")
+        raise ValueError(gettext("the part to replace is empty"))
     return _text(value).replace(_text(old), _text(new))
 
 
@@ -494,7 +520,7 @@ def split(value: Any, separator: Any = None) -> list[str]:
     if separator is None:
         return _text(value).split()
     if not _text(separator):
-        raise ValueError("the separator is empty")
+        raise ValueError(gettext("the separator is empty"))
     return _text(value).split(_text(separator))
 
 
@@ -522,7 +548,9 @@ def length(value: Any) -> int:
         return value.count()
     if isinstance(value, (str, list, tuple, Mapping)):
         return len(value)
-    raise TypeError(f"it needs a text, a list or a record, not {describe(value)}")
+    raise TypeError(
+        gettext("it needs a text, a list or a record, not %(value)s") % {"value": describe(value)}
+    )
 
 
 @register.filter
@@ -547,7 +575,7 @@ def part_of(value: Any, bounds: Any) -> Any:
         return _sequence(value)[: _whole(bounds)]
     match = re.fullmatch(r"(-?[0-9]{1,9})?:(-?[0-9]{1,9})?", _text(bounds).replace(" ", ""))
     if match is None:
-        raise ValueError('it needs a beginning and an end, as in slice:"1:3"')
+        raise ValueError(gettext('it needs a beginning and an end, as in slice:"1:3"'))
     begin, end = (int(bound) if bound else None for bound in match.groups())
     return _sequence(value)[begin:end]
 
@@ -705,7 +733,7 @@ def to_datetime(value: Any, zone: Any = None) -> datetime:
     """Makes a moment from text or a date; without a zone in it, it is taken in this time zone."""
     moment = parse_moment(value) if isinstance(value, str) else value
     if not isinstance(moment, date):
-        raise TypeError(f"it needs a date, not {describe(value)}")
+        raise TypeError(gettext("it needs a date, not %(value)s") % {"value": describe(value)})
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time())
     if moment.tzinfo is None and zone is not None:
@@ -740,7 +768,8 @@ def _zone(name: Any) -> ZoneInfo:
         return ZoneInfo(_text(name))
     except (KeyError, ValueError, OSError):
         raise ValueError(
-            f'there is no time zone {name!r}; write it as "Europe/Paris" or "UTC"'
+            gettext('there is no time zone %(name)s; write it as "Europe/Paris" or "UTC"')
+            % {"name": repr(name)}
         ) from None
 
 
@@ -759,7 +788,7 @@ def add_months(value: Any, count: Any) -> date:
     on_the_clock = local(moment) if isinstance(moment, datetime) else moment
     year, month = divmod(on_the_clock.year * 12 + on_the_clock.month - 1 + _whole(count), 12)
     if not 1 <= year <= 9999:
-        raise ValueError(f"the year {year} is out of range")
+        raise ValueError(gettext("the year %(year)s is out of range") % {"year": year})
     day = min(on_the_clock.day, calendar.monthrange(year, month + 1)[1])
     return on_the_clock.replace(year=year, month=month + 1, day=day)
 
@@ -771,8 +800,10 @@ def _moved(moment: date, length: timedelta) -> date:
         return (moment.astimezone(UTC) + length).astimezone(zone)
     if length % timedelta(days=1):
         raise TypeError(
-            f"{describe(moment)} has no time of day to move by {duration_text(length)}; "
-            f'give it one with at:"09:00"'
+            gettext(
+                '%(moment)s has no time of day to move by %(length)s; give it one with at:"09:00"'
+            )
+            % {"moment": describe(moment), "length": duration_text(length)}
         )
     return moment + length
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, assert_never
 
 from django.template.base import Variable
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.exceptions import ExpressionSyntaxError
@@ -353,7 +354,7 @@ def listed(items: Sequence[str]) -> str:
     for separator in SEPARATORS:
         if not any(separator in item for item in items):
             return f"{quoted(separator.join(items))}|split:{quoted(separator)}"
-    raise ValueError("The items use up everything that could separate them.")
+    raise ValueError(gettext("The items use up everything that could separate them."))
 
 
 def write_condition(drawing: Drawing) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final, assert_never
 from django.template.base import FilterExpression, Parser, Variable
 from django.utils.functional import Promise
 from django.utils.safestring import SafeData, mark_safe
+from django.utils.translation import gettext
 
 from flowcontrol.exceptions import ExpressionError
 from flowcontrol.expressions.libraries import on_filters_changed
@@ -57,7 +58,11 @@ class Expression:
 def compile_expression(source: str) -> Expression:
     """The expression of this text, from a cache; ExpressionSyntaxError says what is wrong where."""
     if not isinstance(source, str):
-        refuse("", 0, f"An expression is a text, not {describe(source)}.")
+        refuse(
+            "",
+            0,
+            gettext("An expression is a text, not %(source)s.") % {"source": describe(source)},
+        )
     return compiled(str.__str__(source), False)
 
 
@@ -77,16 +82,19 @@ def _failed(
 ) -> ExpressionError:
     said = reason(error)
     shown = source if len(source) <= LONGEST_SHOWN else f"{source[:LONGEST_SHOWN]}…"
-    message = f"“{shown}” cannot be evaluated: {said}{'' if said.endswith(('.', '?')) else '.'}"
+    said = said if said.endswith((".", "?")) else f"{said}."
+    told = gettext("“%(expression)s” cannot be evaluated: %(reason)s")
+    message = told % {"expression": shown, "reason": said}
     missing = [name for name, value in dict(reads).items() if value is None]
     unset = [name for name in missing if not scope.knows(name.split(".")[0])]
     if reads:
         values = (f"{name} = {_shown(summary(value))}" for name, value in dict(reads).items())
-        message += f" Values read: {', '.join(values)}."
+        message += " " + gettext("Values read: %(values)s.") % {"values": ", ".join(values)}
     if unset:
-        message += f" Nothing has set {', '.join(unset)}."
+        message += " " + gettext("Nothing has set %(names)s.") % {"names": ", ".join(unset)}
     if missing:
-        message += f" If it may be missing, write {missing[0]}|default:0 or the like."
+        told = gettext("If it may be missing, write %(name)s|default:0 or the like.")
+        message += " " + told % {"name": missing[0]}
     values_read = {name: summary(value) for name, value in reads}
     return ExpressionError(message, expression=source, values=values_read)
 
@@ -268,7 +276,10 @@ def _filtered(call: FilterCall, inner: Evaluate, argument: _Node | None, autoesc
 
 
 def _filter_failed(name: str, error: Exception) -> Refusal:
-    return Refusal(f'the filter "{name}" refused: {reason(error)}')
+    return Refusal(
+        gettext('the filter "%(name)s" refused: %(reason)s')
+        % {"name": name, "reason": reason(error)}
+    )
 
 
 def _as_declared(function: Callable[..., Any], autoescape: bool) -> Callable[..., Any]:

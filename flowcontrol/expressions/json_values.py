@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 
 from flowcontrol.exceptions import NotJSON
 from flowcontrol.expressions.moments import duration_text, moment_text
@@ -47,7 +48,7 @@ def _plain(value: Any, where: str, path: _Path) -> JSON:
         if -_PLAIN_INTEGER < value < _PLAIN_INTEGER:
             return value  # type: ignore[no-any-return]
     elif len(path) > DEEPEST_NESTING:
-        raise _refused(value, where, path, "it is nested too deeply, or contains itself.")
+        raise _refused(value, where, path, gettext("it is nested too deeply, or contains itself."))
     elif kind is dict or isinstance(value, dict):
         return {
             _key(key, value, where, path): _plain(item, where, (*path, key))
@@ -64,7 +65,7 @@ def _scalar(value: Any, where: str, path: _Path) -> JSON:
             return _text(str.__str__(value) if isinstance(value, str) else str(value), where, path)
         case int():
             if value.bit_length() > LARGEST_INTEGER_BITS:
-                raise _refused(value, where, path, "the number is too large.")
+                raise _refused(value, where, path, gettext("the number is too large."))
             return int(value)
         case float():
             return _float(float(value), where, path)
@@ -74,7 +75,7 @@ def _scalar(value: Any, where: str, path: _Path) -> JSON:
             try:
                 return moment_text(value)
             except OverflowError:
-                raise _refused(value, where, path, "the date is out of range.") from None
+                raise _refused(value, where, path, gettext("the date is out of range.")) from None
         case date() | time():
             return value.isoformat()
         case timedelta():
@@ -88,24 +89,35 @@ def _scalar(value: Any, where: str, path: _Path) -> JSON:
 def _key(key: Any, owner: Any, where: str, path: _Path) -> str:
     if not isinstance(key, str):
         raise _refused(
-            owner, where, path, f"its keys have to be text, and {key!r} is {_article(key)}."
+            owner,
+            where,
+            path,
+            gettext("its keys have to be text, and %(key)s is %(article)s.")
+            % {"key": repr(key), "article": _article(key)},
         )
     return _text(str.__str__(key), where, path)
 
 
 def _text(text: str, where: str, path: _Path) -> str:
     if "\x00" in text:
-        raise _refused(text, where, path, "the text contains the character NUL (\\u0000).")
+        raise _refused(text, where, path, gettext("the text contains the character NUL (\\u0000)."))
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise _refused(text, where, path, "the text contains half of a character.") from None
+        raise _refused(
+            text, where, path, gettext("the text contains half of a character.")
+        ) from None
     return text
 
 
 def _float(number: float, where: str, path: _Path) -> JSON:
     if not math.isfinite(number):
-        raise _refused(number, where, path, f"{number} is no number that JSON knows.")
+        raise _refused(
+            number,
+            where,
+            path,
+            gettext("%(number)s is no number that JSON knows.") % {"number": number},
+        )
     if abs(number) >= _WHOLE_FLOATS_FROM:
         return int(number)
     return number + 0.0  # JSON has no negative zero that would come back
@@ -113,7 +125,12 @@ def _float(number: float, where: str, path: _Path) -> JSON:
 
 def _decimal(number: Decimal, where: str, path: _Path) -> JSON:
     if not number.is_finite() or abs(number.adjusted()) > 300:
-        raise _refused(number, where, path, f"{number} is no number that JSON can keep.")
+        raise _refused(
+            number,
+            where,
+            path,
+            gettext("%(number)s is no number that JSON can keep.") % {"number": number},
+        )
     if number == number.to_integral_value():
         return int(number)
     return _float(float(number), where, path)
@@ -121,12 +138,14 @@ def _decimal(number: Decimal, where: str, path: _Path) -> JSON:
 
 def _advice(value: Any) -> str:
     if isinstance(value, Model):
-        return f"{_article(value)} is a row of the database; keep its pk instead."
+        told = gettext("%(value)s is a row of the database; keep its pk instead.")
+        return told % {"value": _article(value)}
     if isinstance(value, (QuerySet, BaseManager)):
-        return "rows of the database cannot be kept; keep their keys, or their count."
+        return gettext("rows of the database cannot be kept; keep their keys, or their count.")
     if isinstance(value, (set, frozenset)):
-        return "a set has no order; make it a list."
-    return f"{_article(value)} is none of text, number, true, false, null, list and record."
+        return gettext("a set has no order; make it a list.")
+    told = gettext("%(value)s is none of text, number, true, false, null, list and record.")
+    return told % {"value": _article(value)}
 
 
 def _article(value: Any) -> str:
@@ -136,5 +155,7 @@ def _article(value: Any) -> str:
 
 def _refused(value: Any, where: str, path: _Path, why: str) -> NotJSON:
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    at = f" at {inside.lstrip('.')}" if inside else ""
-    return NotJSON(f"{where}{at}: {why}", path=inside.lstrip("."), value_type=type(value).__name__)
+    inside = inside.lstrip(".")
+    if inside:
+        where = gettext("%(value)s at %(place)s") % {"value": where, "place": inside}
+    return NotJSON(f"{where}: {why}", path=inside, value_type=type(value).__name__)

@@ -25,6 +25,7 @@ from django.db.models.fields.related_descriptors import (
     ReverseOneToOneDescriptor,
 )
 from django.db.models.manager import BaseManager
+from django.utils.translation import gettext
 
 from flowcontrol.conf import settings
 from flowcontrol.expressions.wording import PASSING, Refusal, describe, reason
@@ -113,7 +114,9 @@ def _read_path(path: str, first: str, parts: tuple[str, ...]) -> Evaluate:
 def read_part(value: Any, part: str) -> Any:
     """One step of a dotted name: the part of a value, None if it has no such part, or Refusal."""
     if part.startswith("_"):
-        raise Refusal(f'"{part}" begins with an underscore and is private.')
+        raise Refusal(
+            gettext('"%(part)s" begins with an underscore and is private.') % {"part": part}
+        )
     if isinstance(value, Mapping):
         return value.get(part)
     if type(value) in _WITHOUT_PARTS:
@@ -148,7 +151,10 @@ def _attribute(value: Any, part: str) -> Any:
             return None
         if isinstance(error, AttributeError) and part not in dir(value):
             return None
-        raise Refusal(f'reading "{part}" of {describe(value)} failed ({reason(error)}).') from error
+        raise Refusal(
+            gettext('reading "%(part)s" of %(value)s failed (%(reason)s).')
+            % {"part": part, "value": describe(value), "reason": reason(error)}
+        ) from error
     return _settled(found, part)
 
 
@@ -159,19 +165,32 @@ def _settled(value: Any, name: str) -> Any:
     if getattr(value, "do_not_call_in_templates", False):  # managers and enumerations
         return value
     if getattr(value, "alters_data", False):
-        raise Refusal(f'"{name}" changes data, which an expression may not do.')
+        raise Refusal(
+            gettext('"%(name)s" changes data, which an expression may not do.') % {"name": name}
+        )
     if isinstance(value, type):
-        raise Refusal(f'"{name}" is a Python class, which an expression may not read.')
+        raise Refusal(
+            gettext('"%(name)s" is a Python class, which an expression may not read.')
+            % {"name": name}
+        )
     if inspect.iscoroutinefunction(value):
-        raise Refusal(f'"{name}" is asynchronous, which an expression cannot wait for.')
+        raise Refusal(
+            gettext('"%(name)s" is asynchronous, which an expression cannot wait for.')
+            % {"name": name}
+        )
     try:
         return value()
     except PASSING:
         raise
     except Exception as error:
         if isinstance(error, TypeError) and _needs_arguments(value):
-            raise Refusal(f'"{name}" needs arguments, so an expression cannot use it.') from None
-        raise Refusal(f'"{name}" failed ({reason(error)}).') from error
+            raise Refusal(
+                gettext('"%(name)s" needs arguments, so an expression cannot use it.')
+                % {"name": name}
+            ) from None
+        raise Refusal(
+            gettext('"%(name)s" failed (%(reason)s).') % {"name": name, "reason": reason(error)}
+        ) from error
 
 
 def _needs_arguments(function: Callable[..., Any]) -> bool:
@@ -198,11 +217,17 @@ def _check_exposed(value: Any, part: str) -> None:
     else:
         return
     if part in _CLOSED:
-        raise Refusal(f'"{part}" of {describe(value)} is not for expressions.')
+        raise Refusal(
+            gettext('"%(part)s" of %(value)s is not for expressions.')
+            % {"part": part, "value": describe(value)}
+        )
     if part not in free and not is_exposed(model, part):
         raise Refusal(
-            f'"{part}" of {model._meta.object_name} is not among the fields that expressions may '
-            f"read (FLOWCONTROL_EXPOSED_FIELDS)."
+            gettext(
+                '"%(part)s" of %(model)s is not among the fields that expressions may '
+                "read (FLOWCONTROL_EXPOSED_FIELDS)."
+            )
+            % {"part": part, "model": model._meta.object_name}
         )
 
 

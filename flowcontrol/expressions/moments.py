@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from flowcontrol import durations
 
@@ -43,13 +44,19 @@ def parse_moment(text: str) -> date:
     """A ``datetime`` (as written: with its zone, or without any) or ``date``, or ValueError."""
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f'"{text}" is not a date; write it as 2013-02-04 or 2013-02-04T10:00:00Z.')
+        raise ValueError(
+            gettext('"%(value)s" is not a date; write it as 2013-02-04 or 2013-02-04T10:00:00Z.')
+            % {"value": text}
+        )
     try:
         if match["clock"]:
             return datetime.fromisoformat(match[0].replace(",", "."))
         return date.fromisoformat(match[0])
     except ValueError as error:
-        raise ValueError(f'"{text}" is not a date of the calendar: {error}.') from None
+        raise ValueError(
+            gettext('"%(value)s" is not a date of the calendar: %(error)s.')
+            % {"value": text, "error": error}
+        ) from None
 
 
 def parse_time(text: str) -> time:
@@ -59,7 +66,9 @@ def parse_time(text: str) -> time:
             return time.fromisoformat(match[0])
     except ValueError:
         pass
-    raise ValueError(f'"{text}" is not a time of day; write it as 09:30.')
+    raise ValueError(
+        gettext('"%(value)s" is not a time of day; write it as 09:30.') % {"value": text}
+    )
 
 
 def parse_duration(text: str) -> timedelta:
@@ -71,7 +80,11 @@ def parse_duration(text: str) -> timedelta:
     duration = durations.parse_duration(unsigned)
     if duration.months:
         raise ValueError(
-            f'"{text}" counts in years or months, which differ in length; use add_months for those'
+            gettext(
+                '"%(value)s" counts in years or months, which differ in length; use '
+                "add_months for those"
+            )
+            % {"value": text}
         )
     return -duration.timedelta if sign == "-" else duration.timedelta
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db.models.manager import BaseManager
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 
 from flowcontrol.expressions.moments import (
     is_duration,
@@ -72,10 +73,11 @@ def contained(item: Any, container: Any) -> bool:
             return item in container or any(equal(item, other) for other in container)
         return item in container
     except TypeError:
-        what = "keys" if isinstance(container, Mapping) else "a text, a list or a record"
+        is_record = isinstance(container, Mapping)
+        what = gettext("keys") if is_record else gettext("a text, a list or a record")
         raise Refusal(
-            f'"in" needs {what} to look in; it cannot look for {describe(item)} '
-            f"in {describe(container)}."
+            gettext('"in" needs %(what)s to look in; it cannot look for %(item)s in %(container)s.')
+            % {"what": what, "item": describe(item), "container": describe(container)}
         ) from None
 
 
@@ -102,7 +104,10 @@ def _ordering(symbol: str, compare: Comparison) -> Comparison:
 
 
 def _without_order(symbol: str, left: Any, right: Any) -> Refusal:
-    return Refusal(f'"{symbol}" cannot compare {describe(left)} with {describe(right)}.')
+    return Refusal(
+        gettext('"%(symbol)s" cannot compare %(left)s with %(right)s.')
+        % {"symbol": symbol, "left": describe(left), "right": describe(right)}
+    )
 
 
 def _aligned(left: Any, right: Any) -> tuple[Any, Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.utils.translation import gettext
+
 from flowcontrol.expressions.operators import COMPARISONS
 from flowcontrol.expressions.tokens import END, VALUE, Token, refuse, tokenize
 
@@ -71,10 +73,10 @@ class _Parser:
 
     def parse(self) -> Tree:
         if self.token.kind == END:
-            self.refuse(self.token, "The expression is empty.")
+            self.refuse(self.token, gettext("The expression is empty."))
         tree = self.expression(0)
         if self.token.kind == ")":
-            self.refuse(self.token, 'This ")" closes nothing.')
+            self.refuse(self.token, gettext('This ")" closes nothing.'))
         if self.token.kind != END:
             self.refuse_value(self.token)
         return tree
@@ -92,7 +94,7 @@ class _Parser:
     def expression(self, binding: int) -> Tree:
         self.depth += 1
         if self.depth > DEEPEST_NESTING:
-            self.refuse(self.token, "Parentheses and not are nested too deeply here.")
+            self.refuse(self.token, gettext("Parentheses and not are nested too deeply here."))
         begin = self.token.position
         left = self.operand()
         while _BINDING.get(self.token.kind, 0) > binding:
@@ -112,24 +114,26 @@ class _Parser:
             return Not(self.expression(_NOT))
         if token.kind == "(":
             if self.token.kind == ")":
-                self.refuse(token, "There is nothing between these parentheses.")
+                self.refuse(token, gettext("There is nothing between these parentheses."))
             tree = self.expression(0)
             closing = self.advance()
             if closing.kind == END:
-                self.refuse(token, 'The ")" for this "(" is missing.')
+                self.refuse(token, gettext('The ")" for this "(" is missing.'))
             if closing.kind != ")":
                 self.refuse_value(closing)
             if self.token.kind == VALUE:
                 self.refuse_value(self.token)
             return tree
         if token.kind == END:
-            self.refuse(token, "The expression ends too early: a value is missing.")
-        self.refuse(token, f'A value is missing before "{token.text}".')
+            self.refuse(token, gettext("The expression ends too early: a value is missing."))
+        self.refuse(
+            token, gettext('A value is missing before "%(token)s".') % {"token": token.text}
+        )
         raise AssertionError  # pragma: no cover (refuse raises)
 
     def comparison(self, left: Tree, operator: Token, begin: int) -> Tree:
         if self.token.kind == "not":
-            self.refuse(self.token, 'Put "not" and what belongs to it in parentheses.')
+            self.refuse(self.token, gettext('Put "not" and what belongs to it in parentheses.'))
         middle = self.token.position
         right = self.expression(_BINDING[operator.kind])
         end = self.previous.position + len(self.previous.text)
@@ -152,15 +156,30 @@ class _Parser:
         first = self.source[begin : second.position].strip()
         rest = self.source[second.position : self.token.position].strip()
         shared = self.source[middle : second.position].strip()
-        self.refuse(second, f'Comparisons cannot be chained; write "{first} and {shared} {rest}".')
+        self.refuse(
+            second,
+            gettext('Comparisons cannot be chained; write "%(first)s and %(shared)s %(rest)s".')
+            % {"first": first, "shared": shared, "rest": rest},
+        )
 
     def refuse_value(self, token: Token) -> None:
         """A value stands where an operator was expected."""
         for shouted in (self.previous, token):
             if shouted.kind == VALUE and shouted.text.lower() in {"and", "or", "not", "in", "is"}:
-                self.refuse(shouted, f'Write "{shouted.text.lower()}" in small letters.')
+                self.refuse(
+                    shouted,
+                    gettext('Write "%(word)s" in small letters.') % {"word": shouted.text.lower()},
+                )
         if token.kind == VALUE and token.text[0] in "+-":
             name = "add" if token.text[0] == "+" else "subtract"
             sign = token.text[0]
-            self.refuse(token, f"Write n|{name}:1 instead of n {sign} 1.")
-        self.refuse(token, f'Before "{token.text}" an operator is missing, such as "and" or "==".')
+            self.refuse(
+                token,
+                gettext("Write n|%(name)s:1 instead of n %(sign)s 1.")
+                % {"name": name, "sign": sign},
+            )
+        self.refuse(
+            token,
+            gettext('Before "%(token)s" an operator is missing, such as "and" or "==".')
+            % {"token": token.text},
+        )

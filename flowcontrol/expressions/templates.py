@@ -35,6 +35,7 @@ from django.template.defaulttags import (
     do_with,
     verbatim,
 )
+from django.utils.translation import gettext
 
 from flowcontrol.exceptions import ExpressionError, ExpressionSyntaxError
 from flowcontrol.expressions.grammar import Expression, compiled
@@ -42,7 +43,7 @@ from flowcontrol.expressions.libraries import on_filters_changed
 from flowcontrol.expressions.lookups import Scope
 from flowcontrol.expressions.moments import local
 from flowcontrol.expressions.syntax import DEEPEST_NESTING
-from flowcontrol.expressions.tokens import Misread
+from flowcontrol.expressions.tokens import Misread, did_you_mean
 from flowcontrol.expressions.wording import PASSING, Refusal, describe, reason
 
 TAGS: Final = ("if", "for", "with", "comment", "verbatim")
@@ -76,7 +77,8 @@ class TextTemplate:
         except Exception as error:
             why = reason(error).rstrip(". ")
             raise ExpressionError(
-                f"The text cannot be written: {why}.", expression=self.source
+                gettext("The text cannot be written: %(why)s.") % {"why": why},
+                expression=self.source,
             ) from error
 
     def __repr__(self) -> str:
@@ -89,7 +91,9 @@ def compile_template(source: str, *, html: bool = False) -> TextTemplate:
     Plain text arrives as typed; with ``html`` what expressions give is escaped for HTML.
     """
     if not isinstance(source, str):
-        raise ExpressionSyntaxError(f"A template is a text, not {describe(source)}.")
+        raise ExpressionSyntaxError(
+            gettext("A template is a text, not %(source)s.") % {"source": describe(source)}
+        )
     return _compiled(str.__str__(source), html)
 
 
@@ -114,7 +118,7 @@ class _ScopeContext(Context):
         if self.steps_left is not None:
             self.steps_left -= steps
             if self.steps_left < 0:
-                raise Refusal("it takes too many steps to be tried")
+                raise Refusal(gettext("it takes too many steps to be tried"))
 
     def view(self) -> Scope:
         """The scope with the template's own loop variables innermost."""
@@ -154,7 +158,8 @@ class _Items(_Value):
             value = value.all()
         if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
             raise Refusal(
-                f"{{% for %}} needs a list, and “{self.expression.source}” is {describe(value)}"
+                gettext("{%% for %%} needs a list, and “%(expression)s” is %(value)s")
+                % {"expression": self.expression.source, "value": describe(value)}
             )
         if value is not None and context.steps_left is not None:
             # One more than may be, so that a large table is not read to its end.
@@ -198,7 +203,8 @@ class _Template(Template):
             # What is left of Django's own messages speaks to programmers.
             token = getattr(error, "token", None) or parser.current
             word = token.contents.partition(" ")[0] if token else ""
-            parser.refuse(token, f"write it as {USAGE[word]}." if word in USAGE else str(error))
+            usage = gettext("write it as %(usage)s.") % {"usage": USAGE.get(word)}
+            parser.refuse(token, usage if word in USAGE else str(error))
 
 
 @lru_cache(maxsize=1)
@@ -220,7 +226,7 @@ class _TemplateParser(Parser):
         """As Django's; blocks inside blocks end somewhere."""
         self.depth += 1
         if self.depth > DEEPEST_NESTING:
-            self.refuse(self.current, "tags are nested too deeply here.")
+            self.refuse(self.current, gettext("tags are nested too deeply here."))
         nodelist = super().parse(parse_until)
         self.depth -= 1
         return nodelist
@@ -237,7 +243,12 @@ class _TemplateParser(Parser):
             begin = self.source.find(token, _begin(self.current)) if token else -1
             begin = _begin(self.current) if begin < 0 else begin
             raise ExpressionSyntaxError(
-                f"Line {self.line(begin)}, {self.shown(self.current)}: {error.advice}",
+                gettext("Line %(line)s, %(shown)s: %(error)s")
+                % {
+                    "line": self.line(begin),
+                    "shown": self.shown(self.current),
+                    "error": error.advice,
+                },
                 expression=self.source,
                 position=begin + (error.position or 0),
             ) from None
@@ -252,16 +263,26 @@ class _TemplateParser(Parser):
     ) -> NoReturn:
         expected = list(parse_until or [])
         if command.startswith("end") or command in {"else", "elif", "elseif", "empty"}:
-            open_tags = f"; expected {_one_of(expected)}" if expected else ", nothing is open"
-            self.refuse(token, f"this does not belong here{open_tags}.")
+            told = gettext("this does not belong here, nothing is open.")
+            if expected:
+                told = gettext("this does not belong here; expected %(tags)s.")
+            self.refuse(token, told % {"tags": _one_of(expected)})
         close = difflib.get_close_matches(command, TAGS, n=1)
-        advice = f"Did you mean {close[0]}?" if close else f"There are {', '.join(TAGS)}."
-        self.refuse(token, f'there is no tag "{command}". {advice}')
+        advice = gettext("There are %(tags)s.") % {"tags": ", ".join(TAGS)}
+        advice = did_you_mean(close) if close else advice
+        self.refuse(
+            token,
+            gettext('there is no tag "%(command)s". %(advice)s')
+            % {"command": command, "advice": advice},
+        )
 
     def unclosed_block_tag(self, parse_until: Iterable[str]) -> NoReturn:
         _, token = self.command_stack.pop()
         closing = list(parse_until)[-1]
-        self.refuse(token, f"this is never closed; {{% {closing} %}} is missing.")
+        self.refuse(
+            token,
+            gettext("this is never closed; {%% %(closing)s %%} is missing.") % {"closing": closing},
+        )
 
     def check_braces(self, tokens: list[Token]) -> None:
         """Refuse braces with nothing in them, and tags that no ``%}`` closes on the same line.
@@ -277,7 +298,7 @@ class _TemplateParser(Parser):
                 elif not until and command in {"comment", "verbatim"}:
                     until = f"end{command}"
             elif token.token_type in {TokenType.BLOCK, TokenType.VAR} and not token.contents:
-                self.refuse(token, "there is nothing between the braces.")
+                self.refuse(token, gettext("there is nothing between the braces."))
             elif token.token_type == TokenType.TEXT and not until:
                 self._check_text(token)
 
@@ -286,8 +307,11 @@ class _TemplateParser(Parser):
             if opening in token.contents:
                 begin = _begin(token) + token.contents.index(opening)
                 raise ExpressionSyntaxError(
-                    f'Line {self.line(begin)}: "{opening}" is not closed by "{closing}" '
-                    f"on the same line.",
+                    gettext(
+                        'Line %(line)s: "%(opening)s" is not closed by "%(closing)s" on the '
+                        "same line."
+                    )
+                    % {"line": self.line(begin), "opening": opening, "closing": closing},
                     expression=self.source,
                     position=begin,
                 )
@@ -295,7 +319,8 @@ class _TemplateParser(Parser):
     def refuse(self, token: Token | None, message: str) -> NoReturn:
         begin = _begin(token)
         raise ExpressionSyntaxError(
-            f"Line {self.line(begin)}, {self.shown(token)}: {message}",
+            gettext("Line %(line)s, %(shown)s: %(message)s")
+            % {"line": self.line(begin), "shown": self.shown(token), "message": message},
             expression=self.source,
             position=begin,
         )
@@ -314,7 +339,7 @@ def _begin(token: Token | None) -> int:
 
 
 def _one_of(tags: Iterable[str]) -> str:
-    return " or ".join(f"{{% {tag} %}}" for tag in tags)
+    return gettext(" or ").join(f"{{% {tag} %}}" for tag in tags)
 
 
 # Tags
@@ -345,8 +370,8 @@ def _if(parser: _TemplateParser, token: Token) -> IfNode:
         if command == "elif":
             condition = _condition(parser, token)
         elif rest:
-            advice = "write {% elif … %}" if command == "else" else f"write {{% {command} %}}"
-            parser.refuse(token, f"this takes no condition; {advice}.")
+            tag = "{% elif … %}" if command == "else" else f"{{% {command} %}}"
+            parser.refuse(token, gettext("this takes no condition; write %(tag)s.") % {"tag": tag})
         elif command == "else":
             condition = None
             branches.append((None, parser.parse(("endif",))))
@@ -360,7 +385,7 @@ def _if(parser: _TemplateParser, token: Token) -> IfNode:
 def _condition(parser: _TemplateParser, token: Token) -> Any:
     _, _, text = token.contents.partition(" ")
     if not text.strip():
-        parser.refuse(token, "a condition is missing.")
+        parser.refuse(token, gettext("a condition is missing."))
     return parser.compile_filter(text.strip())
 
 

@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 from django.template import TemplateSyntaxError
 from django.template.base import FilterExpression
+from django.utils.translation import gettext, gettext_lazy
 
 from flowcontrol.exceptions import ExpressionSyntaxError
 from flowcontrol.expressions.libraries import Filter, active_filters
@@ -48,30 +49,30 @@ _SPACE: Final = re.compile(r"\s*")
 
 #: What people write who know other languages, and what they mean here.
 _ELSEWHERE: Final = (
-    ("===", 'Write "==" to compare two values.'),
-    ("!==", 'Write "!=" for "is not equal to".'),
-    ("=>", 'Write ">=" for "at least".'),
-    ("=<", 'Write "<=" for "at most".'),
-    ("<>", 'Write "!=" for "is not equal to".'),
-    ("=", 'A single "=" means nothing here; write "==" to compare two values.'),
-    ("&", 'Write "and" instead of "&".'),
-    ("||", 'Write "or" instead of "||".'),
-    ("|", 'A filter ("|") has to stand right after the value it works on.'),
-    ("!", 'Write "not" instead of "!".'),
-    ("+", "Write n|add:1 instead of n + 1."),
-    ("-", "Write n|subtract:1 instead of n - 1."),
-    ("*", "Write n|multiply:2 instead of n * 2."),
-    ("/", "Write n|divide:2 instead of n / 2."),
-    ("%", "Write n|modulo:2 instead of n % 2."),
-    ("{", "Write the expression by itself, without braces."),
-    ("}", "Write the expression by itself, without braces."),
-    ("[", "Write items.0 or data.key instead of square brackets."),
-    ("]", "Write items.0 or data.key instead of square brackets."),
-    (",", 'Lists cannot be written here; a "," belongs inside quotes.'),
-    (":", 'A ":" may only follow the name of a filter, as in n|add:1.'),
-    (".", "A number begins with a digit, as in 0.5, and a name with a letter."),
-    ("`", 'Texts stand in straight quotes, as in "late".'),
-    *((mark, 'Texts stand in straight quotes, as in "late".') for mark in "“”„‟‘’«»"),
+    ("===", gettext_lazy('Write "==" to compare two values.')),
+    ("!==", gettext_lazy('Write "!=" for "is not equal to".')),
+    ("=>", gettext_lazy('Write ">=" for "at least".')),
+    ("=<", gettext_lazy('Write "<=" for "at most".')),
+    ("<>", gettext_lazy('Write "!=" for "is not equal to".')),
+    ("=", gettext_lazy('A single "=" means nothing here; write "==" to compare two values.')),
+    ("&", gettext_lazy('Write "and" instead of "&".')),
+    ("||", gettext_lazy('Write "or" instead of "||".')),
+    ("|", gettext_lazy('A filter ("|") has to stand right after the value it works on.')),
+    ("!", gettext_lazy('Write "not" instead of "!".')),
+    ("+", gettext_lazy("Write n|add:1 instead of n + 1.")),
+    ("-", gettext_lazy("Write n|subtract:1 instead of n - 1.")),
+    ("*", gettext_lazy("Write n|multiply:2 instead of n * 2.")),
+    ("/", gettext_lazy("Write n|divide:2 instead of n / 2.")),
+    ("%", gettext_lazy("Write n|modulo:2 instead of n % 2.")),
+    ("{", gettext_lazy("Write the expression by itself, without braces.")),
+    ("}", gettext_lazy("Write the expression by itself, without braces.")),
+    ("[", gettext_lazy("Write items.0 or data.key instead of square brackets.")),
+    ("]", gettext_lazy("Write items.0 or data.key instead of square brackets.")),
+    (",", gettext_lazy('Lists cannot be written here; a "," belongs inside quotes.')),
+    (":", gettext_lazy('A ":" may only follow the name of a filter, as in n|add:1.')),
+    (".", gettext_lazy("A number begins with a digit, as in 0.5, and a name with a letter.")),
+    ("`", gettext_lazy('Texts stand in straight quotes, as in "late".')),
+    *((mark, gettext_lazy('Texts stand in straight quotes, as in "late".')) for mark in "“”„‟‘’«»"),
 )
 
 
@@ -79,8 +80,11 @@ class Misread(ExpressionSyntaxError):
     """The syntax error of one expression; ``advice`` is its message without the place."""
 
     def __init__(self, advice: str, source: str, position: int) -> None:
-        place = f"Character {position + 1}" if position < len(source) else "At the end"
-        message = f"{place}: {advice}" if source.strip() else advice
+        if position < len(source):
+            told = gettext("Character %(number)d: %(advice)s")
+        else:
+            told = gettext("At the end: %(advice)s")
+        message = told % {"number": position + 1, "advice": advice} if source.strip() else advice
         super().__init__(message, expression=source, position=position)
         self.advice = advice
 
@@ -109,7 +113,12 @@ class Token:
 def tokenize(source: str) -> Iterator[Token]:
     """The tokens of an expression with an END, or ExpressionSyntaxError."""
     if len(source) > LONGEST_SOURCE:
-        refuse(source, LONGEST_SOURCE, f"An expression has at most {LONGEST_SOURCE:,} characters.")
+        refuse(
+            source,
+            LONGEST_SOURCE,
+            gettext("An expression has at most %(count)s characters.")
+            % {"count": f"{LONGEST_SOURCE:,}"},
+        )
     position = _skip_space(source, 0)
     while position < len(source):
         if source[position] in "()":
@@ -124,6 +133,11 @@ def tokenize(source: str) -> Iterator[Token]:
             position = end
         position = _skip_space(source, position)
     yield Token(END, "", position)
+
+
+def did_you_mean(close: list[str]) -> str:
+    """A sentence with what somebody may have meant."""
+    return gettext("Did you mean %(these)s?") % {"these": gettext(" or ").join(close)}
 
 
 def refuse(source: str, position: int, message: str) -> NoReturn:
@@ -149,18 +163,27 @@ def _value_end(source: str, position: int) -> tuple[int, tuple[FilterCall, ...]]
         argument = end - position
         if match["colon"]:
             if end == len(source) or source[end].isspace():
-                refuse(source, end, f'The value of "{name}" has to follow the ":" without a space.')
+                refuse(
+                    source,
+                    end,
+                    gettext('The value of "%(name)s" has to follow the ":" without a space.')
+                    % {"name": name},
+                )
             if source[end] == "(":
-                refuse(source, end, "After the colon of a filter stands one text, number or name.")
+                refuse(
+                    source,
+                    end,
+                    gettext("After the colon of a filter stands one text, number or name."),
+                )
             end = _operand_end(source, end)
         _check_argument(source, start, name, function, bool(match["colon"]))
         takes = bool(match["colon"])
         calls.append(FilterCall(name, function, takes, begin - position, argument))
     rest = _skip_space(source, end)
     if source.startswith("|", rest) and not source.startswith("||", rest):
-        refuse(source, rest, 'After "|" the name of a filter is missing, as in n|add:1.')
+        refuse(source, rest, gettext('After "|" the name of a filter is missing, as in n|add:1.'))
     if calls and source.startswith(",", rest):
-        refuse(source, rest, "A filter takes one value only.")
+        refuse(source, rest, gettext("A filter takes one value only."))
     return end, tuple(calls)
 
 
@@ -179,26 +202,44 @@ def _operand_end(source: str, position: int) -> int:
 
 def _check_number(source: str, position: int, text: str) -> None:
     if len(text) > 300 or abs(float(text)) == float("inf"):
-        refuse(source, position, "This number is too large.")
+        refuse(source, position, gettext("This number is too large."))
 
 
 def _check_name(source: str, position: int, match: re.Match[str]) -> None:
     first, *parts = match[0].split(".")
     if any(part.startswith("_") for part in (first, *parts)):
-        refuse(source, position, f'"{match[0]}": names that begin with an underscore are private.')
+        refuse(
+            source,
+            position,
+            gettext('"%(match)s": names that begin with an underscore are private.')
+            % {"match": match[0]},
+        )
     if parts and first in LITERALS:
-        refuse(source, position, f'"{first}" has no parts to read.')
+        refuse(source, position, gettext('"%(first)s" has no parts to read.') % {"first": first})
     rest = _skip_space(source, match.end())
     if source.startswith("(", rest):
         if first in active_filters() and not parts:
-            refuse(source, position, f"Write x|{first} instead of {first}(x).")
-        refuse(source, rest, f'"{match[0]}" cannot be called; filters do that, as in x|length.')
+            refuse(
+                source,
+                position,
+                gettext("Write x|%(first)s instead of %(first)s(x).") % {"first": first},
+            )
+        refuse(
+            source,
+            rest,
+            gettext('"%(match)s" cannot be called; filters do that, as in x|length.')
+            % {"match": match[0]},
+        )
 
 
 def _refuse_unknown_filter(source: str, position: int, name: str) -> NoReturn:
     close = difflib.get_close_matches(name, active_filters(), n=3)
-    advice = f" Did you mean {' or '.join(close)}?" if close else ""
-    refuse(source, position, f'There is no filter "{name}".{advice}')
+    advice = " " + did_you_mean(close) if close else ""
+    refuse(
+        source,
+        position,
+        gettext('There is no filter "%(name)s".%(advice)s') % {"name": name, "advice": advice},
+    )
 
 
 def _check_argument(source: str, position: int, name: str, function: Filter, given: bool) -> None:
@@ -206,22 +247,38 @@ def _check_argument(source: str, position: int, name: str, function: Filter, giv
         FilterExpression.args_check(name, function, [(False, None)] * given)
     except TemplateSyntaxError:
         if given:
-            refuse(source, position, f'The filter "{name}" takes no value after a colon.')
-        refuse(source, position, f'The filter "{name}" needs a value after a colon ({name}:…).')
+            refuse(
+                source,
+                position,
+                gettext('The filter "%(name)s" takes no value after a colon.') % {"name": name},
+            )
+        refuse(
+            source,
+            position,
+            gettext('The filter "%(name)s" needs a value after a colon (%(name)s:…).')
+            % {"name": name},
+        )
 
 
 def _refuse_character(source: str, position: int) -> NoReturn:
     rest = source[position:]
     if rest[0] in "\"'":
-        refuse(source, position, f"The text that begins here has no closing {rest[0]}.")
+        refuse(
+            source,
+            position,
+            gettext("The text that begins here has no closing %(rest)s.") % {"rest": rest[0]},
+        )
     if re.match(r"[-+]?\d", rest):
         word = re.match(r"[-+]?[\w.]+", rest)
         refuse(
-            source, position, f'"{word[0] if word else rest[0]}" is neither a number nor a name.'
+            source,
+            position,
+            gettext('"%(word)s" is neither a number nor a name.')
+            % {"word": word[0] if word else rest[0]},
         )
     if re.match(r"[^\W\d][\w.]*\.", rest):
-        refuse(source, position, "A name may not end in a dot or have two dots in a row.")
+        refuse(source, position, gettext("A name may not end in a dot or have two dots in a row."))
     for wrong, advice in _ELSEWHERE:
         if rest.startswith(wrong):
-            refuse(source, position, advice)
-    refuse(source, position, f'"{rest[0]}" has no meaning here.')
+            refuse(source, position, str(advice))
+    refuse(source, position, gettext('"%(rest)s" has no meaning here.') % {"rest": rest[0]})

@@ -12,6 +12,7 @@ from django.db import Error as DatabaseTrouble
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 from django.utils.functional import Promise
+from django.utils.translation import gettext, ngettext
 
 from flowcontrol.exceptions import ClaimLost, RetryLater
 from flowcontrol.expressions.moments import duration_text
@@ -37,33 +38,35 @@ def describe(value: Any) -> str:
     """The value as part of a sentence: ``the number 5``, ``the text "late"``, ``a list of 3``."""
     match value:
         case None:
-            return "nothing (null)"
+            return gettext("nothing (null)")
         case bool():
-            return "true" if value else "false"
+            return "true" if value else "false"  # as they are written
         case int() | float() | Decimal():
-            return f"the number {_number(value)}"
+            return gettext("the number %(number)s") % {"number": _number(value)}
         case str() | Promise():
-            return f"the text {_quoted(str(value))}"
+            return gettext("the text %(text)s") % {"text": _quoted(str(value))}
         case datetime() | date():
-            return f"the date {value.isoformat()}"
+            return gettext("the date %(date)s") % {"date": value.isoformat()}
         case time():
-            return f"the time {value.isoformat()}"
+            return gettext("the time %(time)s") % {"time": value.isoformat()}
         case timedelta():
-            return f"the duration {duration_text(value)}"
+            return gettext("the duration %(length)s") % {"length": duration_text(value)}
         case list() | tuple() | set() | frozenset():
-            return f"a list of {len(value)}"
+            count = len(value)
+            return ngettext("a list of %(count)d", "a list of %(count)d", count) % {"count": count}
         case dict():
             keys = ", ".join(str(key) for key in list(value)[:MOST_KEYS])
             more = ", …" if len(value) > MOST_KEYS else ""
-            return f"a record with the keys {keys}{more}" if keys else "an empty record"
+            told = gettext("a record with the keys %(keys)s") % {"keys": f"{keys}{more}"}
+            return told if keys else gettext("an empty record")
         case Model():
             return f"{value._meta.object_name} {value.pk}"
         case QuerySet() | BaseManager():
-            return f"rows of {value.model._meta.object_name}"
+            return gettext("rows of %(model)s") % {"model": value.model._meta.object_name}
         case UUID():
-            return f"the id {value}"
+            return gettext("the id %(id)s") % {"id": value}
         case _:
-            return f"a Python {type(value).__name__}"
+            return gettext("a Python %(type)s") % {"type": type(value).__name__}
 
 
 def summary(value: Any) -> Any:
@@ -100,5 +103,6 @@ def _quoted(text: str) -> str:
 def _number(value: float | Decimal) -> str:
     # An integer of thousands of digits refuses to become text at all.
     if isinstance(value, int) and value.bit_length() > 200:
-        return f"of about {value.bit_length() * 30103 // 100000} digits"
+        digits = value.bit_length() * 30103 // 100000
+        return gettext("of about %(count)d digits") % {"count": digits}
     return str(value)
