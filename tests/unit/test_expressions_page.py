@@ -17,6 +17,7 @@ from flowcontrol.expressions import (
     compile_template,
     to_json,
 )
+from flowcontrol.expressions.conditions import OPERATORS
 from tests.guards.repository import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "expressions.md").read_text("utf-8")
@@ -74,6 +75,12 @@ def test_an_example_gives_what_the_page_says(source: str, gives: str) -> None:
 
 def test_the_page_lists_every_filter_with_its_help_text() -> None:
     assert {name: text for name, (text, _) in FILTERS.items()} == available_filters()
+
+
+def test_the_page_tells_every_comparison_that_is_drawn() -> None:
+    (table,) = [table for table in tables() if table[0][0] == "Comparison"]
+    told = [pattern for row in table[1:] for pattern in re.findall(r"`([^`]*)`", row[1])]
+    assert sorted(told) == sorted(each.pattern for each in OPERATORS.values())
 
 
 def test_the_example_of_a_filter_uses_it() -> None:
