@@ -25,7 +25,7 @@ from flowcontrol.models.locks import lock_rows
 from flowcontrol.models.runs import FlowRunQuerySet
 from flowcontrol.operating import move_to_row
 from flowcontrol.program import Program
-from flowcontrol.recording import record
+from flowcontrol.recording import record, withdraw_tasks
 
 CHUNK: Final = 500
 
@@ -164,7 +164,9 @@ def _move(
         # Where it stands, what it waits for and when it is due stay as they are.
         FlowRun.objects.filter(pk=pk, status=run.status).update(version=way.version)
     elif target := where.get(uid, ""):
-        _send(way, run, target, now)
+        if (cursor := way.cursor_at(target, run)) is None:
+            return _("It is a branch, and can only go to a row inside that branch.")
+        _send(way, run, cursor, now)
         detail |= {"from": uid, "to": target}
     else:
         return _("Its row is not in this version, and no other row was named.")
@@ -172,11 +174,11 @@ def _move(
     return ""
 
 
-def _send(way: _Way, run: FlowRun, target: str, now: datetime) -> None:
-    cursor = way.cursor_at(target, run)
+def _send(way: _Way, run: FlowRun, cursor: Cursor, now: datetime) -> None:
     runs = FlowRun.objects.filter(pk=run.pk)
     if run.status in _STAYS_AS_IT_IS:
         RunWait.objects.filter(run=run).delete()
+        withdraw_tasks(run.pk)
         runs.filter(status=run.status).update(
             version=way.version,
             cursor=cursor.to_json(),
@@ -189,7 +191,7 @@ def _send(way: _Way, run: FlowRun, target: str, now: datetime) -> None:
         )
     else:
         run.version = way.version
-        move_to_row(run, target, now, version=way.version)
+        move_to_row(run, cursor.uid, now, version=way.version)
         runs.update(cursor=cursor.to_json())
 
 
@@ -229,16 +231,24 @@ class _Way:
             if node is None or was is None or node.name != was["action"]:
                 break
             # A branch that runs by itself begins somewhere inside.
-            if node.parent is not parent and (kept or not _is_branch(run)):
+            if node.parent is not parent and (kept or frame.uid != run.root_uid):
                 break
             kept.append(frame)
             parent = node
         return kept
 
-    def cursor_at(self, target: str, run: FlowRun) -> Cursor:
-        """The position at a row; blocks around it that the run is inside already stay open."""
+    def cursor_at(self, target: str, run: FlowRun) -> Cursor | None:
+        """The position at a row; blocks around it that the run is inside already stay open.
+
+        ``None``: the run executes a branch, and the row is outside it.
+        """
         fresh: Cursor = self.program.cursor_at(target)
         frames = list(fresh.frames)
+        if run.root_uid:
+            uids = [frame.uid for frame in frames]
+            if run.root_uid not in uids:
+                return None
+            frames = frames[uids.index(run.root_uid) :]
         for number, frame in enumerate(self._kept(run, _frames(run) or ())):
             if number >= len(frames) - 1 or frames[number].uid != frame.uid:
                 break
@@ -267,10 +277,6 @@ class _Way:
 def _each(runs: FlowRunQuerySet) -> Iterator[FlowRun]:
     chosen = runs.select_related("content_type").defer("state", "wakeup").order_by("pk")
     yield from chosen.iterator(chunk_size=CHUNK)
-
-
-def _is_branch(run: FlowRun) -> bool:
-    return bool(getattr(run, "root_uid", ""))
 
 
 def _frames(run: FlowRun) -> Sequence[Frame] | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from flowcontrol.documents import ROW_DEFAULTS, JSONObject, plain_json
+from flowcontrol.documents import ROW_DEFAULTS, JSONObject, plain_json, walk
 from flowcontrol.drafting import (
     Position,
     create_flow,
@@ -21,6 +21,7 @@ from flowcontrol.drafting import (
 )
 from flowcontrol.drafts import Draft, as_document, editing
 from flowcontrol.exceptions import DraftRefused
+from flowcontrol.findings import sets_names
 from flowcontrol.models import Flow, FlowAction, new_uid
 from flowcontrol.registry import actions
 from flowcontrol.sentences import title_of
@@ -179,8 +180,9 @@ def extract_to_flow(
 ) -> Flow:
     """Make a selection a flow of its own, with a row in its place that starts it and waits.
 
-    The new flow is about the same objects, starts with a copy of the state, and hands back what it
-    has set. It is a draft: publish it and switch it on before the flow that starts it.
+    The new flow is about the same objects, starts with a copy of the state, and what its rows set
+    is taken over when it has ended. It is a draft: publish it and switch it on before the flow
+    that starts it. Undoing brings the rows back and leaves the new flow where it is.
 
     Raises:
         StaleDraft: see :func:`flowcontrol.drafts.editing`.
@@ -195,21 +197,23 @@ def extract_to_flow(
         replace_draft(made, document)
         for uid in chosen:
             draft.tree.remove(uid)
-        start = _new_row("start_flow", _start_config(made))
-        draft.tree.insert(*place, [{**start, "label": ""}])
+        start = _new_row("start_flow", _start_config(made, rows))
+        draft.tree.insert(*place, [start])
         draft.about = chosen
     return made
 
 
-def _start_config(flow: Flow) -> JSONObject:
-    """Start it with everything, wait for it, and take back what it has set."""
-    wanted = {
+def _start_config(flow: Flow, rows: Sequence[JSONObject]) -> JSONObject:
+    """Start it with everything, wait for it, and take over what its rows may have set."""
+    inside = [placed.row for placed in walk({"actions": rows}, only_enabled=True)]
+    names = {name for row in inside for name in sets_names(row)}
+    return {
         "flow": flow.slug,
         "pass_object": True,
         "pass_state": "all",
+        "wait": True,
+        "take_keys": sorted(names),
     }
-    known = actions["start_flow"].config_schema["properties"]
-    return {key: value for key, value in wanted.items() if key in known}
 
 
 def _together(draft: Draft, uids: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 
 from flowcontrol import drafting, moving, shaping
 from flowcontrol.conf import settings
+from flowcontrol.documents import row
 from flowcontrol.drafts import draft_document
 from flowcontrol.engine import start_flowrun
 from flowcontrol.exceptions import AuthorError
@@ -281,3 +282,30 @@ def test_a_run_inside_a_block_that_was_wrapped_is_asked_about():
     shaping.wrap(flow, ["wait"], "group")
     [stranded] = plan_move(publish(flow)).stranded
     assert stranded.suggestion == "wait"
+
+
+def test_branches_are_moved_by_themselves_and_stay_in_their_branch():
+    flow = make_flow(
+        Log("before", uid="before"),
+        row(
+            "parallel",
+            row("branch", Delay(uid="wait"), Log("one", uid="one"), uid="b1"),
+            row("branch", Log("two", uid="two"), uid="b2"),
+            uid="p",
+        ),
+    )
+    start_flowrun(flow)
+    run_until_idle()
+    parent = FlowRun.objects.get(root_uid="")
+    branch = FlowRun.objects.get(root_uid="b1")
+    version = new_version(flow, uid="one", note="x")
+    assert set(plan_move(version).fitting) == {parent.pk, branch.pk}
+    drafting.delete_action(flow, "wait")
+    version = publish(flow)
+    assert [each.runs for each in plan_move(version).stranded] == [[branch.pk]]
+    stayed = move_runs_to_version(version, [branch.pk], where={"wait": "two"}).stayed
+    assert "inside that branch" in stayed[branch.pk]
+    assert move_runs_to_version(version, [branch.pk], where={"wait": "one"}).runs == [branch.pk]
+    assert [frame["at"] for frame in again(branch).cursor["frames"]] == ["b1", "one"]
+    run_until_idle()
+    assert {each.outcome for each in FlowRun.objects.all()} == {"complete"}

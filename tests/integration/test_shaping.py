@@ -11,8 +11,10 @@ from django.db import transaction
 from flowcontrol.documents import make_document, walk
 from flowcontrol.drafting import MAX_DEPTH, create_flow, replace_draft
 from flowcontrol.drafts import draft_document
+from flowcontrol.engine import start_flowrun
 from flowcontrol.exceptions import DraftRefused, StaleDraft, UnknownAction
 from flowcontrol.models import Flow
+from flowcontrol.publishing import publish
 from flowcontrol.shaping import (
     delete_rows,
     duplicate_rows,
@@ -22,7 +24,7 @@ from flowcontrol.shaping import (
     unwrap,
     wrap,
 )
-from flowcontrol.testing import Else, ElseIf, If, Log, UpdateState
+from flowcontrol.testing import Else, ElseIf, If, Log, UpdateState, run_until_idle, trace_of
 from tests.outlines import assert_healthy, draft, outline
 
 pytestmark = pytest.mark.django_db
@@ -232,7 +234,7 @@ def test_a_selection_becomes_a_flow_of_its_own_with_a_row_that_starts_it():
         make_document(
             Log("a", uid="a"),
             Log("b", uid="b"),
-            UpdateState(n="n + 1"),
+            UpdateState(n="n|add:1"),
             Log("c", uid="c"),
             content_type="testapp.parcel",
             condition="true",
@@ -246,6 +248,25 @@ def test_a_selection_becomes_a_flow_of_its_own_with_a_row_that_starts_it():
     assert start["config"]["flow"] == made.slug == "count"
     assert draft_document(made) == {**before, "condition": "", "actions": before["actions"][1:3]}
     assert (made.live_version, made.active_at) == (None, None)
+
+
+def test_what_was_extracted_still_does_the_same():
+    flow = create_flow("Long delay")
+    replace_draft(
+        flow,
+        make_document(
+            UpdateState(n="n|add:1"), UpdateState(n="n|multiply:10"), UpdateState(m="n|add:1")
+        ),
+    )
+    made = extract_to_flow(flow, ["2"], "Times ten")
+    for each in (made, flow):
+        publish(each)
+        Flow.objects.filter(pk=each.pk).update(active_at="2000-01-01T00:00Z")
+    run = start_flowrun(Flow.objects.get(pk=flow.pk), state={"n": 1})
+    run_until_idle()
+    run.refresh_from_db()
+    assert run.outcome == "complete", (run.reason, trace_of(run))
+    assert (run.state["n"], run.state["m"]) == (20, 21)
 
 
 def test_extracted_flows_get_names_of_their_own():
