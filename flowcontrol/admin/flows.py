@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
@@ -13,7 +14,7 @@ from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -24,10 +25,13 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol import drafting
 from flowcontrol.admin.actions import ACTION_PAGES
+from flowcontrol.admin.differences import DIFFERENCE_PAGES
+from flowcontrol.admin.drawings import DRAWING_PAGES
 from flowcontrol.admin.expression_pages import EXPRESSION_PAGES
 from flowcontrol.admin.flow_forms import CopyForm, FlowForm, PurgeForm
 from flowcontrol.admin.flow_pages import FlowVisit, runs_url
 from flowcontrol.admin.flow_settings import SETTINGS_PAGES
+from flowcontrol.admin.moving_runs import MOVING_PAGES
 from flowcontrol.admin.pages import (
     STYLES,
     Page,
@@ -36,6 +40,7 @@ from flowcontrol.admin.pages import (
 from flowcontrol.admin.presence import PRESENCE_PAGES
 from flowcontrol.admin.rights import rights_of
 from flowcontrol.admin.starting import START_PAGES
+from flowcontrol.admin.transfers import TRANSFER_PAGES, import_new
 from flowcontrol.admin.trying import TRIAL_PAGES
 from flowcontrol.admin.versions import VERSION_PAGES
 from flowcontrol.conf import settings
@@ -231,6 +236,10 @@ class FlowAdmin(PagesAdmin[Flow]):
         *ACTION_PAGES,
         *PRESENCE_PAGES,
         *VERSION_PAGES,
+        *DIFFERENCE_PAGES,
+        *DRAWING_PAGES,
+        *MOVING_PAGES,
+        *TRANSFER_PAGES,
         *START_PAGES,
         *TRIAL_PAGES,
         *SETTINGS_PAGES,
@@ -253,6 +262,11 @@ class FlowAdmin(PagesAdmin[Flow]):
         css = {"all": [STYLES]}
 
     # --- Django's hooks ---
+
+    def get_urls(self) -> list[URLPattern]:
+        """Beside the pages of a flow, the one that makes a flow of a file."""
+        page = self.admin_site.admin_view(partial(import_new, self))
+        return [path("import/", page, name="flowcontrol_flow_import"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Flow]:
         flows = super().get_queryset(request)

@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flowcontrol import operating
+from flowcontrol.admin.drawings import RUN_DRAWING_PAGES
 from flowcontrol.admin.flow_pages import runs_url
 from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.object_types import objects_of
@@ -323,6 +324,7 @@ class FlowRunAdmin(SelectionMixin, PagesAdmin[FlowRun]):
     pages = (
         # In the place of Django's form, whose fields are nobody's to fill in.
         Page("change/", "change", show_run),
+        *RUN_DRAWING_PAGES,
         Page("operate/<str:verb>/", "operate", operate, get="view", post="view"),
     )
     actions = BULK_ACTIONS

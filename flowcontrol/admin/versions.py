@@ -13,10 +13,13 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol import publishing
 from flowcontrol.admin.config_widgets import TextArea
+from flowcontrol.admin.differences import Difference, difference_of
+from flowcontrol.admin.drawings import picture
 from flowcontrol.admin.flow_pages import FlowVisit, what_changed
 from flowcontrol.admin.pages import Crumb, Page
 from flowcontrol.admin.rows import RowList, pretty, rows_of
 from flowcontrol.documents import read_document
+from flowcontrol.drafts import frozen
 from flowcontrol.exceptions import (
     AuthorError,
     DocumentError,
@@ -27,6 +30,7 @@ from flowcontrol.exceptions import (
 from flowcontrol.findings import find_all
 from flowcontrol.flowtests import TEST_FAILED
 from flowcontrol.models import OPEN, FlowVersion
+from flowcontrol.moving import movable_runs
 from flowcontrol.sentences import shown_document
 
 if TYPE_CHECKING:
@@ -85,6 +89,9 @@ def publish(visit: FlowVisit) -> HttpResponse:
     visit.note_change(_("Published version %(number)d") % {"number": version.number})
     told = _("Version %(number)d is live. Runs that start from now on follow it.")
     visit.tell(told % {"number": version.number})
+    if visit.rights.operate and movable_runs(version).exists():
+        # Open runs go on by their versions unless somebody moves them; this is the moment to ask.
+        return visit.redirect("move_runs", version.number)
     return visit.redirect("actions")
 
 
@@ -110,7 +117,30 @@ def _publish_page(
         next_number=_next_number(visit),
         live=live,
         open_runs=_open_runs(visit) if live is not None else 0,
+        difference=_difference(visit),
+        runs_by_version=_runs_by_version(visit),
     )
+
+
+def _difference(visit: FlowVisit) -> Difference | None:
+    """What publishing changes against the live version, if both can be read."""
+    live = visit.flow.live_version
+    if live is None:
+        return None
+    try:
+        before, after = read_document(live.document), read_document(frozen(visit.draft))
+    except DocumentError:
+        return None
+    return difference_of(before, after, reveal_secrets=visit.rights.reveal_secrets)
+
+
+def _runs_by_version(visit: FlowVisit) -> list[tuple[int, int]]:
+    """How many open runs follow which version, for those who may see runs."""
+    if not visit.rights.view_runs:
+        return []
+    counted = visit.flow.runs.filter(status__in=OPEN).order_by()
+    rows = counted.values_list("version__number").annotate(count=Count("pk"))
+    return sorted(rows, reverse=True)
 
 
 def _next_number(visit: FlowVisit) -> int:
@@ -136,8 +166,15 @@ def show_versions(visit: FlowVisit) -> HttpResponse:
         "versions.html",
         tab="versions",
         subtitle=_("Versions"),
-        versions=versions.order_by("-number"),
+        versions=_with_previous(list(versions.order_by("-number"))),
+        can_move=visit.rights.operate,
     )
+
+
+def _with_previous(versions: list[FlowVersion]) -> list[tuple[FlowVersion, int | None]]:
+    """Each version with the number of the one before it."""
+    numbers = [version.number for version in versions[1:]]
+    return list(zip(versions, [*numbers, None], strict=True))
 
 
 def show_version(visit: FlowVisit, number: int) -> HttpResponse:
@@ -153,7 +190,24 @@ def show_version(visit: FlowVisit, number: int) -> HttpResponse:
         document=document,
         unreadable=unreadable,
         is_live=visit.flow.live_version_id == version.pk,
+        picture=_picture(version, visit.rights.reveal_secrets),
+        previous=_previous(visit, number),
+        movable=movable_runs(version).count() if visit.rights.operate else 0,
     )
+
+
+def _picture(version: FlowVersion, reveal_secrets: bool) -> str:
+    try:
+        document = read_document(version.document)
+    except DocumentError:
+        return ""
+    return picture(document, str(version), reveal_secrets=reveal_secrets)
+
+
+def _previous(visit: FlowVisit, number: int) -> int | None:
+    """The number of the version before, to compare with."""
+    older = visit.flow.versions.filter(number__lt=number).order_by("-number")
+    return older.values_list("number", flat=True).first()
 
 
 def roll_back(visit: FlowVisit, number: int) -> HttpResponse:

@@ -93,6 +93,12 @@ FLOW_RULES = {
     },
     "flow_copy_rows": Rule(NOT_A_METHOD, EVERYBODY),
     "flow_extract_rows": Rule(NOT_A_METHOD, set()),  # it takes two rights, see below
+    "flow_import": Rule({"add"}, {"add"}),
+    "flow_import_into": Rule({"change"}, {"change"}),
+    "flow_export": Rule(EVERYBODY, NOT_A_METHOD),
+    "flow_drawing": Rule(EVERYBODY, NOT_A_METHOD),
+    "flow_compare": Rule(EVERYBODY, NOT_A_METHOD),
+    "flow_move_runs": Rule({"operate"}, {"operate"}),
     "flow_presence": Rule(NOT_A_METHOD, EVERYBODY),
     "flow_expression_names": Rule({"change"}, NOT_A_METHOD),
     "flow_check_expression": Rule(NOT_A_METHOD, {"change"}, (("text", "1"), ("kind", "value"))),
@@ -121,6 +127,7 @@ RUN_RULES = {
     "flowrun_history": Rule(EVERYBODY, EVERYBODY),
     "flowrun_delete": Rule(set(), set()),
     "flowrun_change": Rule(EVERYBODY, NOT_A_METHOD),
+    "flowrun_drawing": Rule(EVERYBODY, NOT_A_METHOD),
     "flowrun_operate": Rule({"operate"}, {"operate"}),
 }
 OTHER_RULES = {
@@ -156,7 +163,7 @@ class Site:
     test: FlowTest
 
     def path(self, name: str) -> str:
-        if name.endswith(("_changelist", "_add")):
+        if name.endswith(("_changelist", "_add", "flow_import")):
             return url(name)
         model = name.split("_")[0]
         obj = {"flow": self.flow, "flowrun": self.run, "trigger": self.trigger}.get(model)
@@ -165,7 +172,7 @@ class Site:
         more: list[Any] = []
         if page == "row":
             more = [self.uid]
-        elif page in ("version", "roll_back", "load_version"):
+        elif page in ("version", "roll_back", "load_version", "move_runs"):
             more = [1]
         elif page in ("trigger", "switch_trigger", "remove_trigger"):
             more = [self.trigger.pk]
