@@ -134,7 +134,7 @@ def test_a_fault_at_any_statement_leaves_no_trace(
 def test_two_workers_come_to_the_same(outside: Outside):
     proof = Proof(outside, set_the_scene, tell_the_story)
     for table in (RunWait, FlowRun, Firing, Parcel):
-        table._base_manager.all().delete()  # type: ignore[attr-defined]
+        table._base_manager.all().delete()
 
     def sweep() -> None:
         for _sweep in range(30):
