@@ -60,6 +60,34 @@ def rebook(
     return {"moved": moved, "flights": len(taken), "left": left}
 
 
+def next_flights(flight: Flight, *, now: datetime, count: int) -> list[dict[str, Any]]:
+    """The next ``count`` flights of any airline to the same place that have free seats."""
+    later = Flight.objects.filter(
+        destination=flight.destination_id,
+        scheduled_departure__gt=max(now, flight.scheduled_departure),
+        status__in=ON_THE_GROUND,
+        passengers__lt=F("seats"),
+    ).exclude(pk=flight.pk)
+    return [
+        {"id": other.pk, "code": other.code, "free": other.seats - other.passengers}
+        for other in later.order_by("scheduled_departure", "pk")[:count]
+    ]
+
+
+def move_onto(flight: Flight, other_id: int, *, now: datetime) -> dict[str, int]:
+    """Move as many passengers of ``flight`` as there is room for onto one other flight."""
+    other = Flight.objects.get(pk=other_id)
+    free = other.seats - other.passengers if other.is_waiting else 0
+    moved = min(flight.passengers, max(free, 0))
+    if moved:
+        flight.passengers -= moved
+        other.passengers += moved
+        Rebooking.objects.create(flight=flight, onto=other, passengers=moved, made_at=now)
+        # In bulk, so without signals: who is on board is nothing that a flow reacts to.
+        Flight.objects.bulk_update([flight, other], ["passengers"])
+    return {"moved": moved, "left": flight.passengers}
+
+
 def issue_vouchers(flight: Flight, *, kind: VoucherKind, now: datetime) -> int:
     """Hand out a voucher to everybody who is still booked on ``flight``; to how many."""
     if flight.passengers:

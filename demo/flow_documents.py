@@ -147,6 +147,137 @@ CANCELLATION: Final = DemoFlow(
         content_type="demo.flight",
     ),
     trigger="demo.flight_cancelled",
+    trigger_condition="object.distance <= 1500",
+)
+
+
+def _told(station: str, subject: str, text: str, label: str) -> tuple[dict[str, Any], ...]:
+    """A mail to a station; if the mail server stays out of order, somebody has to telephone."""
+    return (
+        row(
+            "try",
+            row(
+                "demo.notify_station",
+                label=label,
+                station=station,
+                subject=subject,
+                text=text,
+                retry={"attempts": 3, "wait": 60, "errors": ["SMTPException", "OSError"]},
+            ),
+        ),
+        row(
+            "on_error",
+            row("update_state", state={"by_phone": f"'{station}'"}, evaluate=True),
+            row("log", message="Mail is out of order: {{ error.message }} Call the station."),
+            errors=["SMTPException", "OSError"],
+        ),
+    )
+
+
+KEEP_TRYING: Final = DemoFlow(
+    slug="keep-trying",
+    name="Keep trying",
+    description="Looks for seats every three hours for half a day, whatever the airline.",
+    document=make_document(
+        row(
+            "for",
+            row("delay", label="Seats may turn up", duration="PT3H"),
+            row(
+                "demo.rebook_passengers",
+                label="Any airline",
+                hours=48,
+                other_airlines=True,
+                result_key="rebooking",
+            ),
+            row("break", label="Everybody has a seat", condition="rebooking.left == 0"),
+            label="Four times",
+            end=4,
+        ),
+        content_type="demo.flight",
+    ),
+)
+
+LONG_HAUL: Final = DemoFlow(
+    slug="long-haul-cancellation",
+    name="Long-haul cancellation",
+    description="A cancelled flight of more than 1,500 miles: everything at once, then patience.",
+    document=make_document(
+        row(
+            "parallel",
+            row(
+                "branch",
+                *_told(
+                    "origin",
+                    "{{ object.code }} to {{ object.destination_id }} is cancelled",
+                    "{{ object.code }}, planned for {{ object.departs }}, does not leave.\n",
+                    "Tell the origin",
+                ),
+                *_told(
+                    "destination",
+                    "{{ object.code }} from {{ object.origin_id }} will not come",
+                    "Do not expect {{ object.code }} from {{ object.origin.name }}.\n",
+                    "Tell the destination",
+                ),
+                title="Both stations",
+                keys=["by_phone"],
+            ),
+            row(
+                "branch",
+                row("demo.find_flights", count=3, result_key="flights"),
+                row(
+                    "for_each",
+                    row(
+                        "demo.move_onto",
+                        label="As many as there is room for",
+                        flight={"$expr": "candidate.id"},
+                        result_key="rebooking",
+                    ),
+                    row(
+                        "break",
+                        label="Everybody has a seat",
+                        condition="rebooking.left == 0",
+                        target="loop",
+                    ),
+                    label="The next three flights",
+                    items="flights",
+                    var_name="candidate",
+                ),
+                title="Seats",
+                keys=["rebooking"],
+            ),
+            label="At once",
+        ),
+        row(
+            "if",
+            row("start_flow", label="Keep trying meanwhile", flow="keep-trying"),
+            row(
+                "wait_for_trigger",
+                label="Until everybody has a seat, 12 hours at most",
+                trigger="demo.flight_rebooked",
+                timeout="PT12H",
+                look_back="PT5M",
+                result_key="rebooked",
+            ),
+            row(
+                "if",
+                row("demo.issue_vouchers", label="A night in a hotel", kind="hotel"),
+                label="Not in time",
+                condition="rebooked is None",
+            ),
+            label="Somebody has no seat",
+            condition="object.passengers > 0",
+        ),
+        content_type="demo.flight",
+        state_schema={
+            "type": "object",
+            "properties": {
+                "by_phone": {"type": "string"},
+                "rebooking": {"type": "object"},
+            },
+        },
+    ),
+    trigger="demo.flight_cancelled",
+    trigger_condition="object.distance > 1500",
 )
 
 LONG_DELAY: Final = DemoFlow(
@@ -251,5 +382,9 @@ DAILY_SUMMARY: Final = DemoFlow(
     ),
 )
 
-FLOWS: Final = (STATION_INFORMATION, HOTEL_NIGHT, CANCELLATION, LONG_DELAY, DAILY_SUMMARY)
+FLOWS: Final = (
+    *(STATION_INFORMATION, HOTEL_NIGHT, CANCELLATION),
+    *(KEEP_TRYING, LONG_HAUL),
+    *(LONG_DELAY, DAILY_SUMMARY),
+)
 """In the order in which they can be published: a flow is there before one that starts it."""

@@ -69,6 +69,17 @@ flight_cancelled = register_trigger_as_signal_handler(
     ),
 )
 
+flight_rebooked = register_trigger(
+    "demo.flight_rebooked",
+    model=Flight,
+    label=_("Everybody of a cancelled flight has a seat"),
+    payload_schema={
+        "type": "object",
+        "properties": {"moved": {"type": "integer"}},
+        "required": ["moved"],
+    },
+)
+
 # Actions: what flows can do.
 
 
@@ -97,6 +108,48 @@ class RebookPassengers(BaseAction):
             within=timedelta(hours=config["hours"]),
             other_airlines=config["other_airlines"],
         )
+        run.log(f"{outcome['moved']} moved, {outcome['left']} left")
+        if outcome["moved"] and not outcome["left"]:
+            # In the same transaction: whoever waits for it hears of it exactly once.
+            flight_rebooked(obj, payload={"moved": outcome["moved"]})
+        return Continue(result=outcome)
+
+
+@register_action
+class FindFlights(BaseAction):
+    name = "demo.find_flights"
+    verbose_name = _("Find the next flights")
+    description = _("Lists the next flights to the same place that have free seats.")
+    group = _("Operations desk")
+    effects = "database"
+    config_schema = {
+        "type": "object",
+        "properties": {"count": {"type": "integer", "minimum": 1, "maximum": 50, "default": 3}},
+        "additionalProperties": False,
+    }
+    labels = {"count": _("How many")}
+
+    def run(self, *, run: RunHandle, obj: Flight, config: Mapping[str, Any]) -> Directive:
+        return Continue(result=desk.next_flights(obj, now=run.now, count=config["count"]))
+
+
+@register_action
+class MoveOnto(BaseAction):
+    name = "demo.move_onto"
+    verbose_name = _("Move passengers onto a flight")
+    description = _("Moves as many passengers as there is room for onto one other flight.")
+    group = _("Operations desk")
+    effects = "database"
+    config_schema = {
+        "type": "object",
+        "properties": {"flight": {"type": "integer"}},
+        "required": ["flight"],
+        "additionalProperties": False,
+    }
+    labels = {"flight": _("Number of the flight in the database")}
+
+    def run(self, *, run: RunHandle, obj: Flight, config: Mapping[str, Any]) -> Directive:
+        outcome = desk.move_onto(obj, config["flight"], now=run.now)
         run.log(f"{outcome['moved']} moved, {outcome['left']} left")
         return Continue(result=outcome)
 

@@ -25,6 +25,7 @@ from flowcontrol.schemas import (
     find_problems,
     find_value_problems,
     is_computed,
+    with_defaults,
 )
 
 Severity = Literal["error", "warning"]
@@ -350,7 +351,10 @@ def sets_names(item: JSONObject) -> set[str]:
     if isinstance(item["on_error"], dict) and isinstance(item["on_error"].get("save_as"), str):
         names.add(item["on_error"]["save_as"])
     action_type = registry.actions.find(item["action"])
-    return names.union(action_type.sets_names(item["config"])) if action_type else names
+    if action_type is None:
+        return names
+    config = with_defaults(action_type.config_schema, item["config"])
+    return names.union(action_type.sets_names(config))
 
 
 def _sets_are_known(item: JSONObject) -> bool:

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from smtplib import SMTPServerDisconnected
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMessage
 from rich.console import Console
 
 from demo import feed, report, week
@@ -23,7 +25,7 @@ from demo.loading import load
 from demo.models import Airline, Airport, Flight, FlightStatus, Notice, Rebooking, Voucher
 from demo.records import HOME_ZONE, WEEK, read_flights
 from flowcontrol.findings import find_all
-from flowcontrol.models import Flow, FlowRun, Outcome, Status
+from flowcontrol.models import EventKind, Flow, FlowRun, Outcome, Status
 
 pytestmark = pytest.mark.django_db
 
@@ -214,6 +216,66 @@ class TestCancellation:
         assert sent == set(Notice.objects.values_list("step_key", flat=True))
 
 
+@pytest.mark.usefixtures("_flows", "_places")
+class TestLongHaulCancellation:
+    FAR = 2475
+
+    def test_stations_are_told_and_seats_found_at_the_same_time(self):
+        cancelled = flight(distance=self.FAR)
+        others = [flight(NOON + hours * HOUR, airline_id="B6") for hours in (1, 2, 3, 4)]
+
+        week.play(cancellation(cancelled)[:1])
+
+        assert Counter(message.to[0] for message in mail.outbox) == {
+            "ewr@stations.example": 1,
+            "ord@stations.example": 1,
+        }
+        first = Rebooking.objects.filter(made_at=NOON - 2 * HOUR).order_by("onto__pk")
+        # Twenty free seats on each of the next three; the fourth is found later.
+        assert [(each.onto, each.passengers) for each in first] == [(o, 20) for o in others[:3]]
+
+    def test_who_is_rebooked_within_twelve_hours_needs_no_hotel(self):
+        cancelled = flight(distance=self.FAR)
+        for hours in (1, 2, 3, 4):
+            flight(NOON + hours * HOUR, airline_id="B6")
+
+        week.play(cancellation(cancelled))
+
+        run = FlowRun.objects.get(flow__slug="long-haul-cancellation", root_uid="")
+        assert run.state["rebooked"] == {"moved": 20}
+        assert run.done_at == NOON + HOUR  # the second try of the sub-flow, three hours later
+        assert not Voucher.objects.exists()
+
+    def test_otherwise_there_are_hotel_vouchers(self):
+        cancelled = flight(distance=self.FAR)
+
+        week.play(cancellation(cancelled))
+
+        run = FlowRun.objects.get(flow__slug="long-haul-cancellation", root_uid="")
+        assert (run.outcome, run.state["rebooked"]) == (Outcome.COMPLETE, None)
+        assert run.done_at == NOON + 10 * HOUR
+        assert list(Voucher.objects.values_list("kind", "people")) == [("hotel", 80)]
+
+    def test_a_mail_server_that_is_down_is_tried_again_and_then_somebody_telephones(
+        self, monkeypatch: Any
+    ):
+        def refuse(self: Any, *args: Any, **kwargs: Any) -> None:
+            raise SMTPServerDisconnected("The mail server is down.")
+
+        monkeypatch.setattr(EmailMessage, "send", refuse)
+        cancelled = flight(distance=self.FAR)
+        flight(NOON + HOUR, passengers=20)
+
+        week.play(cancellation(cancelled))
+
+        run = FlowRun.objects.get(flow__slug="long-haul-cancellation", root_uid="")
+        assert (run.outcome, run.state["by_phone"]) == (Outcome.COMPLETE, "destination")
+        branch = FlowRun.objects.filter(parent_run=run).exclude(root_uid="").order_by("pk")[0]
+        retries = branch.events.filter(kind=EventKind.RETRY)
+        assert retries.count() == 4  # two before the last try, for each of two stations
+        assert not FlowRun.objects.filter(status=Status.FAILED).exists()
+
+
 @pytest.fixture
 def _friday(_flows: None) -> None:
     """The day of the blizzard, lived through from midnight until the last run is done."""
@@ -242,12 +304,15 @@ def test_the_day_of_the_blizzard_adds_up(tmp_path: Path):
     assert friday.notices == Notice.objects.count()
 
     flows = {flow.name: flow for flow in figures.flows}
-    assert flows["Cancellation"].runs == flows["Cancellation"].complete == 472
-    assert flows["Station information"].complete == 472
+    far = Flight.objects.filter(status=FlightStatus.CANCELLED, distance__gt=1500).count()
+    assert flows["Cancellation"].runs == flows["Cancellation"].complete == 472 - far
+    assert flows["Station information"].complete == 472 - far
+    # Each is a run with two branches.
+    long_haul = flows["Long-haul cancellation"]
+    assert long_haul.runs == long_haul.complete == 3 * far
     assert flows["Long delay"].runs == sum(delay >= 60 for delay in delays) == 36
-    assert flows["Hotel night"].complete == len(
-        Voucher.objects.filter(kind="hotel").values_list("flight").distinct()
-    )
+    nights = Voucher.objects.filter(kind="hotel", flight__distance__lte=1500)
+    assert flows["Hotel night"].complete == nights.values_list("flight").distinct().count()
     assert flows["Daily summary"].complete == 1
     assert not FlowRun.objects.exclude(status=Status.DONE).exists()
 
