@@ -252,20 +252,19 @@ def renew(claims: Sequence[Claim]) -> set[int]:
     return _touch(claims, f"lease_until = {lease_end(run_connection())}", [settings.LEASE_SECONDS])
 
 
-def release(claims: Sequence[Claim], now: datetime, *, suspect: bool = False) -> set[int]:
-    """Give claims back as they stand in the database, due at once for any worker.
+def release(claims: Sequence[Claim], *, suspect: bool = False) -> set[int]:
+    """Give claims back as they stand in the database, due as they were, for any worker.
 
     ``suspect`` counts it as a rescue, for a run that may be what goes wrong.
 
     Returns:
         The ids of those that were still ours.
     """
-    connection = run_connection()
     return _touch(
         claims,
-        "status = 'pending', claim_token = NULL, lease_until = NULL, due = %s"
+        "status = 'pending', claim_token = NULL, lease_until = NULL"
         f"{', rescues = rescues + 1' if suspect else ''}",
-        [moment_text(connection, now)],
+        [],
     )
 
 

@@ -5,7 +5,7 @@ The story of a batch (:func:`execute_claims`):
 1. read what the runs need: programs, objects, payloads; a query each for the whole batch
 2. step every run in memory for as long as its rows touch only its state
 3. write those that came to a stop, in one statement
-4. take the others through their effects, one by one
+4. take the others through their effects, one by one, for as long as is fair; hand back the rest
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -45,13 +46,20 @@ NO_PROGRAM: Final = Program({}, None, ProgramPlan(None, None, None, ()))
 
 MakeSlice = Callable[[Claim, Needs, Program, Cursor], Slice]
 
+FAIR_SECONDS: Final = 0.5
+"""How long a batch makes effects. While its worker is busy with one run, other workers may be
+without any; what it has not come to by then is for whoever claims it first."""
+
 Stopped = tuple[Slice, WriteBack]
 """A slice and the row that is to be written of it."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a batch, or a whole sweep, came to. Counts of runs, but for ``steps``."""
+    """What a batch, or a whole sweep, came to. Counts of runs, but for ``steps``.
+
+    ``handed_back`` were claimed but not come to; they are due as before and not ``executed``.
+    """
 
     executed: int = 0
     steps: int = 0
@@ -59,6 +67,7 @@ class Tally:
     parked: int = 0
     failed: int = 0
     yielded: int = 0
+    handed_back: int = 0
     lost: int = 0
     rescued: int = 0
     promoted: int = 0
@@ -80,7 +89,7 @@ def execute_claims(
     """Execute claimed runs until each of them has been written, lost or given back.
 
     With ``queue`` a run that comes to a step of another queue is handed over to that one. ``stop``
-    is asked before each run that has effects to make; once it is true, the rest is given back.
+    is asked before each run that has effects to make; once it is true, the rest is handed back.
     """
     tally = Tally(executed=len(claims))
     holding = Holding(claims)
@@ -88,15 +97,13 @@ def execute_claims(
         with holding.kept(), seldom():
             stopped, with_effects = _step_in_memory(claims, clock, tally, holding, queue)
             _write_batch(stopped, clock, tally, holding)
-            for piece in with_effects:
-                if stop():
-                    break
-                effects = partial(step_through_effects, piece, clock, holding.next_step)
-                _alone(piece, effects, clock, tally, holding)
+            left = _step_with_effects(with_effects, clock, tally, holding, stop)
+            tally.handed_back = len(left)
+            tally.executed -= len(left)
     finally:
-        # Left are runs only where the batch was stopped, or where something beyond a single run
-        # went wrong: a dead connection, a keyboard.
-        holding.give_back(clock())
+        # Left are those that are handed back, or, where something beyond a single run went wrong
+        # (a dead connection, a keyboard), all that was not written.
+        holding.give_back()
     if tally.listening:
         _look_back(clock())
     return tally
@@ -131,6 +138,25 @@ def _step_in_memory(
                 piece.let_go()
                 stopped.append((piece, row))
     return stopped, with_effects
+
+
+def _step_with_effects(
+    pieces: Sequence[Slice],
+    clock: Clock,
+    tally: Tally,
+    holding: Holding,
+    stop: Callable[[], bool],
+) -> Sequence[Slice]:
+    """Take runs through their effects, one by one, for as long as is fair; those left over."""
+    ends_at = monotonic() + FAIR_SECONDS
+    for number, piece in enumerate(pieces):
+        if stop() or (number and monotonic() > ends_at):
+            for left in pieces[number:]:
+                left.let_go()
+            return pieces[number:]
+        effects = partial(step_through_effects, piece, clock, holding.next_step)
+        _alone(piece, effects, clock, tally, holding)
+    return ()
 
 
 def execute_alone(claim: Claim, needs: Needs, clock: Clock, make: MakeSlice = Slice) -> WriteBack:
@@ -176,7 +202,7 @@ def _lose(piece: Slice, error: Exception, clock: Clock, tally: Tally, holding: H
     """Give up a run for now: it goes on from what the database holds of it."""
     logger.warning("%s", error)
     holding.let_go(piece.claim)
-    give_back([piece.claim], clock(), suspect=True)
+    give_back([piece.claim], suspect=True)
     tally.lost += 1
 
 

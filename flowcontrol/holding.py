@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from time import monotonic
 
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -59,12 +58,12 @@ class Holding:
         """A step begins: it has the longest step time before it."""
         self._step_began = monotonic()
 
-    def give_back(self, now: datetime) -> None:
+    def give_back(self) -> None:
         """Release what was not written; what cannot be released now, a sweep rescues later."""
         with self._lock:
             left = list(self._claims.values())
             self._claims.clear()
-        give_back(left, now)
+        give_back(left)
 
     def _renew(self) -> None:
         while not self._over.wait(self._lease / 3):
@@ -79,7 +78,7 @@ class Holding:
         run_connection().close()
 
 
-def give_back(claims: Sequence[Claim], now: datetime, *, suspect: bool = False) -> None:
+def give_back(claims: Sequence[Claim], *, suspect: bool = False) -> None:
     """Release claims over a connection that may have broken a moment ago."""
     if not claims:
         return
@@ -87,6 +86,6 @@ def give_back(claims: Sequence[Claim], now: datetime, *, suspect: bool = False) 
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
     try:
-        release(claims, now, suspect=suspect)
+        release(claims, suspect=suspect)
     except (OperationalError, InterfaceError) as error:
         logger.warning("%s run(s) are left to be rescued: %s", len(claims), error)

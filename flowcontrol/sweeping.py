@@ -50,6 +50,7 @@ def sweep(
     max_seconds = settings.SWEEP_SECONDS if max_seconds is None else max_seconds
     batch_size = batch_size or settings.BATCH_SIZE
     ends_at = monotonic() + max_seconds
+    size = batch_size
     tally = Tally()
 
     def may_go_on() -> bool:
@@ -64,10 +65,13 @@ def sweep(
         matched = match_firings(clock(), batch_size)
         tally.matched += matched
         tally.promoted += promote_queued(clock())
-        claims = claim_due(clock(), min(batch_size, max_runs - tally.executed), queue)
+        claims = claim_due(clock(), min(size, max_runs - tally.executed), queue)
         if not claims and not matched:
             break
-        tally.add(execute_claims(claims, clock, queue, lambda: stop() or monotonic() >= ends_at))
+        batch = execute_claims(claims, clock, queue, lambda: stop() or monotonic() >= ends_at)
+        tally.add(batch)
+        # No more than could be done in a fair time; more again when that turns out to be quick.
+        size = max(batch.executed, 1) if batch.handed_back else min(2 * size, batch_size)
     EngineState.objects.note_sweep(clock())
     return tally
 
@@ -89,9 +93,9 @@ def prepare(clock: Clock, match_firings: MatchFirings) -> dict[str, int]:
     return dict(due.values_list("queue").annotate(number=Count("pk")))
 
 
-def execute_due(clock: Clock, queue: str) -> Tally:
+def execute_due(clock: Clock, queue: str, limit: int | None = None) -> Tally:
     """Claim one batch of what is due for ``queue``, execute it, and nothing else."""
-    return execute_claims(claim_due(clock(), settings.BATCH_SIZE, queue), clock, queue)
+    return execute_claims(claim_due(clock(), limit or settings.BATCH_SIZE, queue), clock, queue)
 
 
 def execute_runs(run_ids: Iterable[int], clock: Clock) -> Tally:

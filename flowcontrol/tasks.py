@@ -44,18 +44,25 @@ def fan_out_flowruns_task() -> dict[str, int]:
 
 
 @shared_task(name="flowcontrol.execute_due", ignore_result=True)  # type: ignore[untyped-decorator]
-def execute_due_task(queue: str = "") -> dict[str, int]:
-    """Claim one batch of what is due for ``queue``, and execute it.
+def execute_due_task(queue: str = "", limit: int | None = None) -> dict[str, int]:
+    """Claim one batch of what is due for ``queue``, at most ``limit`` runs, and execute it.
 
     The worker claims, not the sender: a message that comes twice or late finds nothing to do.
+    What was more than can be done in a fair time is sent on, in portions that can.
     """
-    return asdict(execute_due(settings.CLOCK, queue))
+    tally = execute_due(settings.CLOCK, queue, limit)
+    if tally.handed_back:
+        portion = max(tally.executed, 1)
+        for _message in range(ceil(tally.handed_back / portion)):
+            send(queue, portion)
+    return asdict(tally)
 
 
-def send(queue: str) -> None:
+def send(queue: str, limit: int | None = None) -> None:
     """Ask the Celery workers of ``queue`` (empty: the default one) to execute a batch."""
+    wanted = {"queue": queue} if limit is None else {"queue": queue, "limit": limit}
     options: dict[str, Any] = {"queue": queue} if queue else {}
-    execute_due_task.apply_async(kwargs={"queue": queue}, expires=settings.LEASE_SECONDS, **options)
+    execute_due_task.apply_async(kwargs=wanted, expires=settings.LEASE_SECONDS, **options)
 
 
 class CeleryDispatcher:
