@@ -98,12 +98,13 @@ def execute_claims(
             stopped, with_effects = _step_in_memory(claims, clock, tally, holding, queue)
             _write_batch(stopped, clock, tally, holding)
             left = _step_with_effects(with_effects, clock, tally, holding, stop)
-            tally.handed_back = len(left)
-            tally.executed -= len(left)
     finally:
-        # Left are those that are handed back, or, where something beyond a single run went wrong
-        # (a dead connection, a keyboard), all that was not written.
-        holding.give_back()
+        # Where something beyond a single run went wrong (a dead connection, a keyboard), that is
+        # all that was not written.
+        handed_back = holding.give_back()
+    tally.handed_back = len(handed_back)
+    tally.lost += len(left) - len(handed_back)
+    tally.executed -= len(handed_back)
     if tally.listening:
         _look_back(clock())
     return tally

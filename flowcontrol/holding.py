@@ -58,12 +58,15 @@ class Holding:
         """A step begins: it has the longest step time before it."""
         self._step_began = monotonic()
 
-    def give_back(self) -> None:
-        """Release what was not written; what cannot be released now, a sweep rescues later."""
+    def give_back(self) -> set[int]:
+        """Release what was not written, as far as it is still ours; the ids of that.
+
+        What cannot be released now, a sweep rescues later.
+        """
         with self._lock:
             left = list(self._claims.values())
             self._claims.clear()
-        give_back(left)
+        return give_back(left)
 
     def _renew(self) -> None:
         while not self._over.wait(self._lease / 3):
@@ -78,14 +81,15 @@ class Holding:
         run_connection().close()
 
 
-def give_back(claims: Sequence[Claim], *, suspect: bool = False) -> None:
-    """Release claims over a connection that may have broken a moment ago."""
+def give_back(claims: Sequence[Claim], *, suspect: bool = False) -> set[int]:
+    """Release claims over a connection that may have broken a moment ago; see :func:`release`."""
     if not claims:
-        return
+        return set()
     connection = run_connection()
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
     try:
-        release(claims, suspect=suspect)
+        return release(claims, suspect=suspect)
     except (OperationalError, InterfaceError) as error:
         logger.warning("%s run(s) are left to be rescued: %s", len(claims), error)
+        return set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -114,3 +115,13 @@ def test_the_celery_task_sends_on_what_it_handed_back(monkeypatch: pytest.Monkey
     sent.clear()
     tasks.execute_due_task("", 1)
     assert sent == []
+
+
+@pytest.mark.usefixtures("slow")
+def test_what_somebody_else_holds_by_now_is_not_handed_back_but_lost():
+    create(3)
+    claims = claim_due(settings.CLOCK(), 3)
+    FlowRun.objects.filter(pk=claims[2].id).update(claim_token=uuid4())
+    tally = execute_claims(claims, settings.CLOCK)
+    assert (tally.done, tally.handed_back, tally.lost) == (1, 1, 1)
+    assert FlowRun.objects.get(pk=claims[2].id).status == Status.RUNNING

@@ -65,7 +65,7 @@ def test_a_run_that_lost_its_worker_in_a_paused_flow_goes_on_when_the_flow_does(
         Interrupted.meanwhile = _die
         claims = claim_due(clock(), 1)
         with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:  # noqa: PT012
-            patch.setattr("flowcontrol.holding.give_back", lambda claims: None)
+            patch.setattr("flowcontrol.holding.give_back", lambda claims: set())
             execute_claims(claims, clock)
         Flow.objects.filter(pk=flow.pk).update(paused_at=NOON)
         FlowRun.objects.filter(pk=run.pk).update(lease_until=NOON)
