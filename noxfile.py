@@ -224,6 +224,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def screenshots(session: nox.Session) -> None:
+    """The pictures of the documentation, taken anew from the demo; names choose some of them."""
+    programs = development(session)
+    run(session, programs, "-m", "demo.screenshots", *session.posargs)
+
+
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """The proofs in full, for an hour: on PostgreSQL, then on SQLite what it has of them."""
     programs = development(session)
