@@ -1,7 +1,7 @@
 """The settings of a flow: what it is about, its limits, its triggers, who may start it.
 
-Each page is a whole page by itself and, asked with ``?panel=1``, only its middle, for a page that
-shows it beside something else (``flow_settings.js`` keeps such a panel going).
+Each page is a whole page by itself and, asked with ``?panel=1`` or by htmx, only its middle, for a
+page that shows it beside something else (``flow_settings.js`` keeps such a panel going).
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _trigger(visit: FlowVisit, pk: int) -> Trigger:
 
 
 def _is_panel(visit: FlowVisit) -> bool:
-    return visit.request.GET.get("panel") == "1"
+    return visit.request.GET.get("panel") == "1" or visit.is_partial
 
 
 def _back(visit: FlowVisit) -> HttpResponse:

@@ -105,18 +105,9 @@
             return form === null ? save(submitter) : send(form);
         };
 
-        document.addEventListener("click", (event) => {
-            const link = event.target.closest("a[data-fc-panel]");
-            if (link !== null && !event.ctrlKey && !event.metaKey) {
-                event.preventDefault();
-                builder.show(link.getAttribute("href") + PANEL);
-            }
-        });
-
-        const link = document.querySelector("a[data-fc-panel]");
-        if (location.hash === HASH && link !== null) {
+        if (location.hash === HASH) {
             history.replaceState(null, "", location.pathname);
-            builder.show(link.getAttribute("href") + PANEL);
+            builder.show(`${builder.base}change/${PANEL}`);
         }
     }
 }
