@@ -6,6 +6,7 @@ that nothing sets; here the same is asked of the rows that come before a place.
 
 from __future__ import annotations
 
+import difflib
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models.manager import BaseManager
 from django.utils.functional import cached_property as django_cached_property
@@ -26,8 +28,10 @@ from django.utils.translation import gettext_lazy
 
 from flowcontrol import registry
 from flowcontrol.documents import JSONObject, walk
+from flowcontrol.expressions import RESERVED_NAMES
 from flowcontrol.expressions.lookups import is_exposed
 from flowcontrol.expressions.moments import is_duration, is_moment
+from flowcontrol.expressions.tokens import did_you_mean
 from flowcontrol.findings import SETS_VALUES, sets_names
 from flowcontrol.schemas import is_computed
 
@@ -511,6 +515,67 @@ def _returned_type(function: Any) -> str:
 
 def _readable(name: str) -> str:
     return capfirst(name.replace("_", " "))
+
+
+# --- names that mean nothing ---------------------------------------------------------------------
+
+
+def strange_names(
+    read: Iterable[str], known: Iterable[Name], model: type[models.Model] | None
+) -> list[str]:
+    """A sentence for each name that an expression reads and that nothing is known to be.
+
+    Args:
+        read: the dotted names, as :attr:`flowcontrol.expressions.Expression.names` has them.
+        known: what can be read at the place, see :func:`names_at`.
+        model: what ``object`` is.
+    """
+    roots = {each.name.split(".")[0] for each in known}
+    told = []
+    for name in sorted(read):
+        root, *parts = name.split(".")
+        if root not in roots and root not in RESERVED_NAMES:
+            message = _("Nothing before this row sets “%(name)s”.") % {"name": root}
+            told.append(_with_advice(message, root, roots))
+        elif root == "object" and model is not None:
+            told += _strange_parts(model, parts)
+    return list(dict.fromkeys(told))
+
+
+def _strange_parts(model: type[models.Model], parts: Sequence[str]) -> list[str]:
+    """What is wrong with the way from an object along its fields, as far as it can be told."""
+    for part in parts:
+        if not hasattr(model, part) and not _is_field(model, part):
+            # What an instance has that its class has not, nobody offers.
+            message = _("%(model)s has no “%(name)s”.") % {
+                "model": capfirst(str(model._meta.verbose_name)),
+                "name": part,
+            }
+            offered = {each.name.split(".")[1] for each in names_of_model(model, "object")}
+            return [_with_advice(message, part, offered)]
+        field = model._meta.get_field(part) if _is_field(model, part) else None
+        related = field.related_model if field is not None else None
+        if (
+            field is None
+            or not isinstance(related, type)
+            or not (field.many_to_one or field.one_to_one)
+        ):
+            return []
+        model = related
+    return []
+
+
+def _is_field(model: type[models.Model], name: str) -> bool:
+    try:
+        model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return False
+    return True
+
+
+def _with_advice(message: str, name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=2)
+    return f"{message} {did_you_mean(close)}" if close else message
 
 
 # --- what is always there -------------------------------------------------------------------------

@@ -102,6 +102,8 @@ class Outcome:
     holds: bool | None = None
     """Of a condition: whether it is true."""
     reads: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
+    """The dotted names that it may read."""
 
 
 def evaluate(text: str, kind: Kind, sample: Sample) -> Outcome:
@@ -112,11 +114,14 @@ def evaluate(text: str, kind: Kind, sample: Sample) -> Outcome:
     try:
         if kind == "template":
             template = compile_template(text)
-            return _tried(lambda scope: template.render(scope, most_steps=MOST_STEPS), kind, sample)
+            outcome = _tried(
+                lambda scope: template.render(scope, most_steps=MOST_STEPS), kind, sample
+            )
+            return replace(outcome, names=tuple(template.names))
         expression = compile_expression(text)
     except ExpressionSyntaxError as error:
         return Outcome(mistake=str(error), position=error.position)
-    return _tried(expression.evaluate, kind, sample)
+    return replace(_tried(expression.evaluate, kind, sample), names=tuple(expression.names))
 
 
 def _tried(evaluate_in: Callable[[Scope], Any], kind: Kind, sample: Sample) -> Outcome:

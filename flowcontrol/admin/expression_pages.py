@@ -29,7 +29,7 @@ from flowcontrol.expressions.conditions import (
     quoted,
     read_condition,
 )
-from flowcontrol.names import SOURCES, TYPES, Name, Place, names_at, names_in_value
+from flowcontrol.names import SOURCES, TYPES, Name, Place, names_at, names_in_value, strange_names
 from flowcontrol.sampling import Kind, Sample, evaluate, sample_values
 
 if TYPE_CHECKING:
@@ -131,10 +131,13 @@ def check(visit: FlowVisit) -> JsonResponse:
     state, state_error = _posted_state(given.get("state", ""))
     if not text.strip():
         return JsonResponse({"empty": True, "stateError": state_error})
-    sample = Samples(visit).sample(place_in(given), state=state)
+    place, samples = place_in(given), Samples(visit)
+    sample = samples.sample(place, state=state)
     answer: dict[str, Any] = asdict(
         evaluate(text if kind == "template" else text.strip(), kind, sample)
     )
+    known = names_at(visit.draft, place, model=samples.model, triggers=samples.triggers)
+    answer["strange"] = strange_names(answer.pop("names"), known, samples.model)
     answer["typeWords"] = str(TYPES.get(answer["type"], ""))
     answer["stateError"] = state_error
     if kind == "condition" and not answer["mistake"]:

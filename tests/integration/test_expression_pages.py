@@ -206,6 +206,24 @@ def test_trouble_with_values_names_them_and_is_no_mistake(client: Client, flow: 
     assert 'object.status = "delayed"' in told["trouble"]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("object.del > 5", ["Flight has no “del”. Did you mean delay?"]),
+        ("object.origin.nam", ["Airport has no “nam”. Did you mean name?"]),
+        ("object.status_before|default:1", []),
+        ("object.vouchers.first.kind", []),
+        ("reminder", ["Nothing before this row sets “reminder”. Did you mean reminders?"]),
+        ("trigger.whatever and now and reminders", []),
+    ],
+)
+def test_names_that_mean_nothing_are_told(
+    text: str, told: list[str], client: Client, flow: Flow
+) -> None:
+    assert check(client, flow, text)["strange"] == told
+    assert check(client, flow, f"{{{{ {text} }}}}", "template")["strange"] == told
+
+
 def test_loop_variables_have_the_value_of_the_first_round(client: Client, flow: Flow) -> None:
     assert check(client, flow, "day|add:1", row=uid_of(flow, "log"))["shown"] == "2"
 

@@ -177,6 +177,10 @@
             this.list.className = "fc-x-list";
             this.list.setAttribute("role", "listbox");
             this.list.hidden = true;
+            if ("popover" in this.list) {
+                this.list.popover = "manual"; // above everything, whatever scrolls or clips around
+            }
+            this.follow = () => this.position();
             this.count = document.createElement("span");
             this.count.className = "visually-hidden";
             this.count.setAttribute("role", "status");
@@ -255,16 +259,41 @@
                 }),
             );
             this.list.hidden = false;
+            if (this.list.popover) {
+                this.list.showPopover();
+            }
+            this.position();
             this.list.scrollTop = 0;
+            window.addEventListener("scroll", this.follow, { capture: true, passive: true });
+            window.addEventListener("resize", this.follow, { passive: true });
             if (this.input.tagName === "INPUT") {
                 this.input.setAttribute("aria-expanded", "true");
             }
             this.count.textContent = texts.suggestion.replace("%(count)s", entries.length);
         }
 
+        /** Below the input; above it where there is more room. */
+        position() {
+            const box = this.input.getBoundingClientRect();
+            const below = window.innerHeight - box.bottom - 8;
+            const isBelow = below >= Math.min(200, box.top);
+            const { style } = this.list;
+            style.insetInlineStart = "auto";
+            style.left = `${box.left}px`;
+            style.width = `${box.width}px`;
+            style.maxHeight = `${Math.min(272, isBelow ? below : box.top - 8)}px`;
+            style.top = isBelow ? `${box.bottom + 2}px` : "auto";
+            style.bottom = isBelow ? "auto" : `${window.innerHeight - box.top + 2}px`;
+        }
+
         close() {
             if (!this.isOpen) {
                 return;
+            }
+            window.removeEventListener("scroll", this.follow, { capture: true });
+            window.removeEventListener("resize", this.follow);
+            if (this.list.popover && this.list.matches(":popover-open")) {
+                this.list.hidePopover();
             }
             this.list.hidden = true;
             this.count.textContent = "";

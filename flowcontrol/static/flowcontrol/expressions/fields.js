@@ -215,6 +215,8 @@
             this.input.classList.toggle("fc-x-wrong", Boolean(answer.mistake));
             if (answer.mistake) {
                 this.tell("is-mistake", answer.mistake);
+            } else if (answer.strange.length > 0) {
+                this.tell("is-trouble", [...answer.strange, answer.trouble].join(" ").trim());
             } else if (answer.trouble) {
                 this.tell("is-trouble", answer.trouble);
             } else {
