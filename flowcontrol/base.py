@@ -92,6 +92,7 @@ class RunHandle:
         "pk",
         "progress",
         "scope",
+        "show_progress",
         "state",
         "visit",
         "wakeup",
@@ -128,6 +129,7 @@ class RunHandle:
         self.pages: dict[Any, Page] = {}
         self._load_user = load_user
         self._load_names = load_names
+        self.show_progress: Callable[[], None] = _nothing
         self._user: Any = None
         self.acts_as = acts_as
         self._load_identity = load_identity
@@ -199,6 +201,7 @@ class RunHandle:
     def report_progress(self, done: int, total: int | None = None) -> None:
         """Tell how far this row is; the page of the run shows "37 of 120" while it stands here."""
         self.progress = (int(done), None if total is None else int(total))
+        self.show_progress()
 
     def evaluate(self, source: str) -> Any:
         """The value of an expression, with the names that it can read at this row.
@@ -234,6 +237,10 @@ class Surroundings(Protocol):
     @property
     def identity(self) -> Any:
         """This user, or ``None``."""
+
+
+def _nothing() -> None:
+    """In the middle of most steps nobody can see how far they are."""
 
 
 class BaseAction:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -31,6 +32,7 @@ from flowcontrol.slices import (
     Saved,
     Slice,
     Stop,
+    with_progress,
 )
 from flowcontrol.stopping import ended, failed, held, parked, row_of, yielded
 from flowcontrol.transactions import in_foreign_transaction
@@ -129,6 +131,32 @@ def _step_through_group(piece: Slice) -> Directive:
     return directive
 
 
+def _nothing_to_show() -> None:
+    """Between steps there is no progress to be shown."""
+
+
+class ProgressShown:
+    """Shows how far a call to the outside is while it goes on, at most once a second.
+
+    It writes the position the run has anyway, with the progress in it: whoever takes the run over
+    finds nothing else there than before.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, piece: Slice) -> None:
+        self._connection, self._piece = connection, piece
+        self._last = 0.0
+
+    def __call__(self) -> None:
+        told = self._piece.handle.progress
+        if told is None or monotonic() - self._last < 1 or self._connection.in_atomic_block:
+            return
+        self._last = monotonic()
+        cursor = with_progress(self._piece.cursor, self._piece.cursor, told)
+        claim = self._piece.claim
+        held = FlowRun.objects.filter(pk=claim.id, claim_token=claim.token, seq=claim.seq)
+        held.filter(visit=claim.visit).update(cursor=cursor.to_json())
+
+
 def external_step(
     connection: BaseDatabaseWrapper, piece: Slice, node: Node, frame: Frame, clock: Clock
 ) -> WriteBack | None:
@@ -143,7 +171,11 @@ def external_step(
     saved = piece.save()
 
     def work() -> WriteBack | None:
-        directive = piece.step(node, frame)
+        piece.handle.show_progress = ProgressShown(connection, piece)
+        try:
+            directive = piece.step(node, frame)
+        finally:
+            piece.handle.show_progress = _nothing_to_show
         piece.look_at(clock())
         with transaction.atomic(using=connection.alias):
             piece.record(node, directive, saved.visit)

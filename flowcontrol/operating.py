@@ -376,7 +376,7 @@ def explain(run: FlowRun, now: datetime | None = None) -> str:
                 "reason": run.reason
             }
         case Status.RUNNING:
-            return _("A worker is executing it.")
+            return f"{_('A worker is executing it.')} {told_progress(run)}".rstrip()
         case Status.PAUSED:
             return _("It was paused and goes on when it is resumed.")
         case Status.FAILED:
@@ -389,7 +389,19 @@ def explain(run: FlowRun, now: datetime | None = None) -> str:
                 "at": _told(run.done_at) if run.done_at else "?",
             }
             return f"{ended} {run.reason}".strip()
-    return _explain_waits(run)
+    return f"{_explain_waits(run)} {told_progress(run)}".rstrip()
+
+
+def told_progress(run: FlowRun) -> str:
+    """How far the row is at which the run stands, if it says so: "37 of 120"."""
+    frames = run.cursor.get("frames") if isinstance(run.cursor, dict) else None
+    for frame in reversed(frames or ()):
+        if progress := frame.get("progress"):
+            done, total = progress
+            if total is None:
+                return _("%(done)s so far.") % {"done": done}
+            return _("%(done)s of %(total)s.") % {"done": done, "total": total}
+    return ""
 
 
 def _explain_waits(run: FlowRun) -> str:

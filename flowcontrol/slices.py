@@ -261,7 +261,7 @@ class Slice:
         if isinstance(directive, Abort):
             self.abort_reason = directive.reason
         if handle.progress is not None:
-            cursor = _with_progress(cursor, self.cursor, handle.progress)
+            cursor = with_progress(cursor, self.cursor, handle.progress)
             handle.progress = None
         if isinstance(directive, Enter | SuspendAndRepeat) and directive.items is not None:
             self.items = {**self.items, frame.uid: directive.items}
@@ -514,7 +514,7 @@ class Slice:
         self.handle.notes, self.handle.new_object, self.handle.progress = [], None, None
 
 
-def _with_progress(cursor: Cursor, before: Cursor, told: tuple[int, int | None]) -> Cursor:
+def with_progress(cursor: Cursor, before: Cursor, told: tuple[int, int | None]) -> Cursor:
     """``cursor`` with what the row on top of ``before`` told, if it is still open."""
     place = len(before.frames) - 1
     if len(cursor.frames) <= place or cursor.frames[place].uid != before.uid:

@@ -34,6 +34,7 @@ DIRECTIVES: Final[Mapping[str, _StrOrPromise]] = {
     "abort": gettext_lazy("stopped the flow"),
     "suspend": gettext_lazy("began to wait"),
     "repeat": gettext_lazy("waits, then asks again"),
+    "caught": gettext_lazy("failed, and the flow took care of it"),
 }
 
 PHASES: Final[Mapping[str, _StrOrPromise]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 
-from flowcontrol import conf, exceptions, signals
+from flowcontrol import conf, exceptions, signals, testing
 from flowcontrol.actions.control import ControlAction
 from flowcontrol.base import BaseAction
 from flowcontrol.documents import make_document, row
@@ -227,3 +227,20 @@ def test_the_page_of_exceptions_tells_every_exception():
         if isinstance(value, type) and issubclass(value, exceptions.FlowcontrolError)
     ]
     assert sorted(told) == sorted(there)
+
+
+# --- the semantics ------------------------------------------------------------------------------
+
+
+def semantics() -> list[tuple[str, str]]:
+    (table,) = tables(
+        section(read("explanation/how-a-run-executes.md"), "What each construct means")
+    )
+    return [(code(rows).replace(r"\|", "|"), code(order)) for rows, order, _why in table]
+
+
+@pytest.mark.parametrize(("rows", "order"), semantics(), ids=lambda text: text[:40])
+def test_the_table_of_semantics_tells_what_happens(rows: str, order: str):
+    names = {name: getattr(testing, name) for name in testing.__all__}
+    names.update({name: testing.Log(name, label=name) for name in "abc"})
+    assert testing.trace(*eval(f"[{rows}]", {}, names)) == order.split()
