@@ -97,7 +97,8 @@ def _checked_schema(schema: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         check_schema(schema)
     except ValueError as error:
-        raise AuthorError(f"The form of this task is no JSON Schema: {error}") from error
+        told = _("The form of this task is no JSON Schema: %(reason)s") % {"reason": error}
+        raise AuthorError(told) from error
     return dict(schema)
 
 

@@ -34,7 +34,12 @@ ENDS_THE_RUN: Final = frozenset({"stop"})
 LEAVES_THE_BLOCK: Final = frozenset({"leave", "break"})
 ENDS_A_LOOP: Final = frozenset({"break", "stop"})
 SETS_VALUES: Final = frozenset({"set_state", "update_state"})
-EVALUATES_TEXTS: Final = frozenset({*SETS_VALUES, "start_flow", "start_flow_for_each"})
+CHANGES_OBJECTS: Final = frozenset({"set_fields", "create_object", "update_matching"})
+EVALUATES_TEXTS: Final = frozenset(
+    {*SETS_VALUES, *CHANGES_OBJECTS, "start_flow", "start_flow_for_each"}
+)
+EVALUATED: Final = ("state", "fields", "where")
+"""The values whose texts are expressions if the row says so, see ``evaluate``."""
 
 FIXES: Final[Mapping[str, Any]] = {
     "config": gettext_lazy("Open the row and correct it."),
@@ -379,13 +384,15 @@ def reads_names(item: JSONObject) -> dict[str, set[str]]:
     reads: dict[str, set[str]] = {}
     for field, text in _references(action_type, "expression", config):
         reads[field] = _names_in(text)
-    for field, text in _references(action_type, "template", config):
-        reads[field] = _names_in(text, is_template=True)
+    for field in _fields(action_type.config_schema, "template"):
+        if texts := list(_texts_in(config.get(field))):
+            reads[field] = set().union(*(_names_in(text, is_template=True) for text in texts))
     for field, text in computed_properties(action_type.config_schema, config).items():
         reads[field] = _names_in(text)
     if item["action"] in EVALUATES_TEXTS and config.get("evaluate") is True:
-        texts = [] if is_computed(config.get("state")) else _texts_in(config.get("state"))
-        reads["state"] = set().union(*map(_names_in, texts))
+        for field in EVALUATED:
+            if config.get(field) and not is_computed(config[field]):
+                reads[field] = set().union(*map(_names_in, _texts_in(config[field])))
     return reads
 
 

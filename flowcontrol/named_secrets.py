@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
 from flowcontrol.conf import settings
 from flowcontrol.exceptions import AuthorError, ExpressionError
@@ -63,10 +64,11 @@ def _source() -> Mapping[str, str] | Callable[[str], str | None]:
 
 
 def _unknown(name: str, source: object) -> str:
-    known = (
-        f" It has: {', '.join(sorted(source)) or 'none'}." if isinstance(source, Mapping) else ""
-    )
-    return f"FLOWCONTROL_SECRETS has no secret {name!r}.{known}"
+    told = _("FLOWCONTROL_SECRETS has no secret “%(name)s”.") % {"name": name}
+    if not isinstance(source, Mapping):
+        return told
+    known = _("It has: %(names)s.") % {"names": ", ".join(sorted(source)) or _("none")}
+    return f"{told} {known}"
 
 
 class Secrets(Mapping[str, str]):
@@ -81,7 +83,7 @@ class Secrets(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ExpressionError(f"{name!r} is not the name of a secret.")
+            raise ExpressionError(_("“%(name)s” is not the name of a secret.") % {"name": name})
         if name not in self._values:
             try:
                 self._values[name] = read_secret(name)
@@ -116,8 +118,10 @@ class Secrets(Mapping[str, str]):
         filled = self._replace(text, lambda name: self._values[name])
         if self._nonce[:12] in filled or self._nonce[-12:] in filled:
             raise AuthorError(
-                "A secret is sent as it is: filters cannot change it. Store it in the form in "
-                "which it is needed."
+                _(
+                    "A secret is sent as it is: filters cannot change it. Store it in the form in "
+                    "which it is needed."
+                )
             )
         return filled
 

@@ -26,6 +26,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext as _
 
 from flowcontrol import __version__
 from flowcontrol.conf import settings
@@ -102,7 +103,8 @@ def send(call: Call) -> Answer:
         if answer.status not in _REDIRECTS or not location or not call.follow_redirects:
             return answer
         call = _redirected(call, url, location, answer.status)
-    raise WebhookFailed(f"{call} was redirected more than {MOST_REDIRECTS} times.")
+    told = {"call": call, "number": MOST_REDIRECTS}
+    raise WebhookFailed(_("%(call)s was redirected more than %(number)s times.") % told)
 
 
 # --- where it goes --------------------------------------------------------------------------------
@@ -118,15 +120,19 @@ def checked_url(text: str, shown: str) -> httpx.URL:
         url = httpx.URL(text)
         host = url.raw_host.decode("ascii").rstrip(".").lower()
     except (httpx.InvalidURL, UnicodeError, ValueError):
-        raise AuthorError(f"“{shown}” is not a web address.") from None
+        raise AuthorError(_("“%(url)s” is not a web address.") % {"url": shown}) from None
     if url.scheme not in ("http", "https") or not host:
-        raise AuthorError(f"“{shown}” is not a web address: it begins with http:// or https://.")
+        raise AuthorError(
+            _("“%(url)s” is not a web address: it begins with http:// or https://.")
+            % {"url": shown}
+        )
     if url.userinfo:
-        raise AuthorError("A name and password in front of the host are not sent: use a header.")
+        raise AuthorError(_("A name and password in front of the host are not sent: use a header."))
     listed = settings.WEBHOOK_HOSTS
     if listed is not None and not any(_fits(host, pattern.lower()) for pattern in listed):
         raise AuthorError(
-            f"Webhooks may not call {host}: FLOWCONTROL_WEBHOOK_HOSTS does not list it."
+            _("Webhooks may not call %(host)s: FLOWCONTROL_WEBHOOK_HOSTS does not list it.")
+            % {"host": host}
         )
     return url
 
@@ -179,8 +185,11 @@ def addresses_of(host: str, port: int) -> list[str]:
     allowed = [text for text in found if _may_connect(text, networks)]
     if not allowed:
         raise AuthorError(
-            f"Webhooks may not call {host}: it leads to {', '.join(found)}, which is not on the "
-            "public internet. FLOWCONTROL_WEBHOOK_NETWORKS can allow it."
+            _(
+                "Webhooks may not call %(host)s: it leads to %(addresses)s, which is not on the "
+                "public internet. FLOWCONTROL_WEBHOOK_NETWORKS can allow it."
+            )
+            % {"host": host, "addresses": ", ".join(found)}
         )
     return allowed
 
@@ -200,16 +209,18 @@ def _redirected(call: Call, url: httpx.URL, location: str, status: int) -> Call:
     try:
         target = url.join(location)
     except (httpx.InvalidURL, ValueError):
-        raise WebhookFailed(f"{call} was redirected to what is no address.", status) from None
+        told = _("%(call)s was redirected to what is no address.") % {"call": call}
+        raise WebhookFailed(told, status) from None
     is_same_host = target.host == url.host
     if url.scheme == "https" and target.scheme != "https":
-        raise WebhookFailed(f"{call} was redirected to an address without encryption.", status)
+        told = _("%(call)s was redirected to an address without encryption.") % {"call": call}
+        raise WebhookFailed(told, status)
     if not is_same_host and call.stays:
-        raise WebhookFailed(
-            f"{call} was redirected to {target.host}. It holds a secret, which is not sent to "
-            "another host.",
-            status,
+        told = _(
+            "%(call)s was redirected to %(host)s. It holds a secret, which is not sent to another "
+            "host."
         )
+        raise WebhookFailed(told % {"call": call, "host": target.host}, status)
     headers = dict(call.headers)
     if not is_same_host:
         # Whatever else they are, headers were written for the host that was named.
@@ -337,36 +348,41 @@ def _send_once(call: Call, url: httpx.URL, deadline: float) -> tuple[Answer, str
                 received[name.decode("latin-1")] = value.decode("latin-1")
             return _answer(call, response, received), received.get("Location", "")
     except httpcore.TimeoutException:
-        told = WebhookUnavailable(f"{call}: no complete answer within {call.timeout:g} seconds.")
+        told = _("%(call)s: no complete answer within %(number)s seconds.")
+        lack = WebhookUnavailable(told % {"call": call, "number": f"{call.timeout:g}"})
     except socket.gaierror:
-        told = WebhookUnavailable(f"{call}: the host {url.host} cannot be found.")
+        told = _("%(call)s: the host %(host)s cannot be found.")
+        lack = WebhookUnavailable(told % {"call": call, "host": url.host})
     except _Untrusted as error:
-        raise WebhookFailed(
-            f"{call}: there is no trusted encryption with {url.host} ({error})."
-        ) from None
+        told = _("%(call)s: there is no trusted encryption with %(host)s (%(reason)s).")
+        facts = {"call": call, "host": url.host, "reason": error}
+        raise WebhookFailed(told % facts) from None
     except httpcore.ConnectError:
-        told = WebhookUnavailable(f"{call}: {url.host} takes no connection.")
+        told = _("%(call)s: %(host)s takes no connection.")
+        lack = WebhookUnavailable(told % {"call": call, "host": url.host})
     except (httpcore.NetworkError, httpcore.RemoteProtocolError, OSError) as error:
-        told = WebhookUnavailable(f"{call}: the connection broke ({type(error).__name__}).")
+        told = _("%(call)s: the connection broke (%(reason)s).")
+        lack = WebhookUnavailable(told % {"call": call, "reason": type(error).__name__})
     except (httpcore.ProtocolError, httpcore.UnsupportedProtocol, UnicodeError):
-        raise AuthorError(f"{call}: this cannot be sent as an HTTP request.") from None
-    raise told from None
+        told = _("%(call)s: this cannot be sent as an HTTP request.")
+        raise AuthorError(told % {"call": call}) from None
+    raise lack from None
 
 
 def _answer(call: Call, response: httpcore.Response, headers: Message) -> Answer:
     if headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise WebhookFailed(
-            f"{call} was answered in a compressed form that nobody asked for.", response.status
-        )
+        told = _("%(call)s was answered in a compressed form that nobody asked for.")
+        raise WebhookFailed(told % {"call": call}, response.status)
     content = bytearray()
     for part in response.iter_stream():
         content += part
         if len(content) > settings.WEBHOOK_MAX_BYTES:
-            raise WebhookFailed(
-                f"{call}: the answer has more than {settings.WEBHOOK_MAX_BYTES:,} bytes "
-                "(FLOWCONTROL_WEBHOOK_MAX_BYTES).",
-                response.status,
+            told = _(
+                "%(call)s: the answer has more than %(number)s bytes "
+                "(FLOWCONTROL_WEBHOOK_MAX_BYTES)."
             )
+            most = f"{settings.WEBHOOK_MAX_BYTES:,}"
+            raise WebhookFailed(told % {"call": call, "number": most}, response.status)
     return Answer(
         status=response.status,
         content_type=headers.get_content_type() if "Content-Type" in headers else "",

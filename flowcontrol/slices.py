@@ -19,6 +19,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from django.utils.translation import gettext as _
 
 from flowcontrol.base import BaseAction, RunHandle
 from flowcontrol.claiming import Claim
@@ -372,7 +373,8 @@ class Slice:
         shown = {key: self.state.get(str(key))}
         if mask_secrets(schema, shown) != shown:
             told = f"{key}: {MASK}"  # what is wrong with a secret may repeat it
-        return f"The state does not fit the state schema of the flow. {told}"
+        message = _("The state does not fit the state schema of the flow. %(problem)s")
+        return message % {"problem": told}
 
     def record(self, node: Node, directive: Directive, visit: int) -> None:
         """Let the action write down what came of its call, as part of the step that called."""

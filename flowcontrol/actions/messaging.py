@@ -92,7 +92,8 @@ class SendEmail(BaseAction):
             message.send()
         except smtplib.SMTPException as error:
             if _is_final(error):
-                raise MailRefused(f"The mail server refuses this mail: {error}") from error
+                told = _now("The mail server refuses this mail: %(reason)s") % {"reason": error}
+                raise MailRefused(told) from error
             raise
         return FlowDirective.CONTINUE
 

@@ -134,7 +134,7 @@ class SetFields(ObjectAction):
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
         if obj is None:
-            raise AuthorError("This run is about no object, so there are no fields to set.")
+            raise AuthorError(_now("This run is about no object, so there are no fields to set."))
         model = allowed_model(obj._meta.label_lower)
         require_right(run, model, self.verb)
         # Whoever changes the object at this moment is waited for, and not overwritten.
@@ -222,11 +222,12 @@ class UpdateMatching(ObjectAction):
             matching = model._default_manager.filter(**where).order_by("pk")
             found = list(lock_rows(matching)[: MOST_MATCHING + 1])
         except (FieldError, TypeError, ValueError, ValidationError) as error:
-            raise AuthorError(f"Cannot look for {model._meta.label_lower}: {error}") from error
+            told = _now("Cannot look for %(model)s: %(reason)s")
+            facts = {"model": model._meta.label_lower, "reason": error}
+            raise AuthorError(told % facts) from error
         if len(found) > MOST_MATCHING:
-            raise AuthorError(
-                f"More than {MOST_MATCHING:,} objects match {where}; narrow the condition."
-            )
+            told = _now("More than %(number)s objects match %(where)s; narrow the condition.")
+            raise AuthorError(told % {"number": f"{MOST_MATCHING:,}", "where": where})
         for item in found:
             change(item, values, self.verb)
             if obj is not None and item == obj:
@@ -259,13 +260,13 @@ def allowed_model(name: str) -> type[models.Model]:
     allowed = {label.lower() for label in settings.CONTENT_TYPES or ()}
     if name.lower() not in allowed:
         known = ", ".join(sorted(allowed)) or "none"
-        raise AuthorError(
-            f"Flows may not change {name!r}. FLOWCONTROL_CONTENT_TYPES allows: {known}."
-        )
+        told = _now("Flows may not change “%(name)s”. FLOWCONTROL_CONTENT_TYPES allows: %(known)s.")
+        raise AuthorError(told % {"name": name, "known": known})
     try:
         return apps.get_model(name)
     except LookupError as error:
-        raise AuthorError(f"There is no model {name!r}: {error}") from error
+        told = _now("There is no model “%(name)s”: %(reason)s")
+        raise AuthorError(told % {"name": name, "reason": error}) from error
 
 
 def require_right(run: RunHandle, model: type[models.Model], verb: Verb) -> None:
@@ -319,28 +320,34 @@ def _field_problem(model: type[models.Model], name: str, verb: Verb) -> str:
     except FieldDoesNotExist:
         fields = model._meta.concrete_fields
         known = ", ".join(sorted(each.name for each in fields if each.editable))
-        return f"{model._meta.label} has no field {name!r}. Fields: {known}."
+        told = _now("%(model)s has no field “%(name)s”. Fields: %(known)s.")
+        return told % {"model": model._meta.label, "name": name, "known": known}
+    facts = {"model": model._meta.label, "name": name}
     if not isinstance(field, models.Field) or not field.concrete or not field.editable:
-        return f"The field {name!r} of {model._meta.label} cannot be set."
+        return _now("The field “%(name)s” of %(model)s cannot be set.") % facts
     if field.primary_key and verb == "change":
-        return f"The field {name!r} of {model._meta.label} is its key, which stays what it is."
+        told = _now("The field “%(name)s” of %(model)s is its key, which stays what it is.")
+        return told % facts
     return ""
 
 
 def _where_problem(model: type[models.Model], name: str) -> str:
     """Why objects cannot be looked for by this; empty if they can."""
     name, _underscores, lookup = name.partition("__")
+    facts = {"model": model._meta.label, "name": name}
     try:
         field = model._meta.get_field(model._meta.pk.name if name == "pk" else name)
     except FieldDoesNotExist:
-        return f"{model._meta.label} has no field {name!r}."
+        return _now("%(model)s has no field “%(name)s”.") % facts
     if not isinstance(field, models.Field) or not field.concrete:
-        return f"{model._meta.label} cannot be looked for by {name!r}."
+        return _now("%(model)s cannot be looked for by “%(name)s”.") % facts
     if lookup and lookup not in LOOKUPS:
-        return f"“{lookup}” is no comparison. There are: {', '.join(sorted(LOOKUPS))}."
+        told = _now("“%(name)s” is no comparison. There are: %(known)s.")
+        return told % {"name": lookup, "known": ", ".join(sorted(LOOKUPS))}
     if not is_exposed(model, field.name):
         # How many match would tell what may not be read.
-        return f"The field {name!r} of {model._meta.label} is not in FLOWCONTROL_EXPOSED_FIELDS."
+        told = _now("The field “%(name)s” of %(model)s is not in FLOWCONTROL_EXPOSED_FIELDS.")
+        return told % facts
     return ""
 
 
@@ -367,7 +374,8 @@ def change(obj: models.Model, values: Mapping[str, Any], verb: Verb = "change") 
         )
         kind = capfirst(str(obj._meta.verbose_name))
         which = f"{kind} {obj.pk}" if verb == "change" else kind
-        raise ObjectInvalid(f"{which} cannot be saved. {told}", problems) from error
+        message = _now("%(object)s cannot be saved. %(problems)s")
+        raise ObjectInvalid(message % {"object": which, "problems": told}, problems) from error
     if in_trial():
         _write_in_trial(obj, values, verb)
     else:

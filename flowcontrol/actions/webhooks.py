@@ -123,7 +123,7 @@ class CallWebhook(BaseAction):
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:
         if not can_call:
-            raise AuthorError(_NOT_INSTALLED)
+            raise AuthorError(str(_NOT_INSTALLED))
         secrets = Secrets()
         call = self._call(run, config, secrets)
         answer = outbound.send(call)
@@ -159,7 +159,9 @@ class CallWebhook(BaseAction):
         shown = secrets.mask(url)
         url = secrets.fill(url)
         if _NOT_IN_AN_ADDRESS.search(url):
-            raise AuthorError(f"There is a blank or a line break in the address “{shown}”.")
+            raise AuthorError(
+                _now("There is a blank or a line break in the address “%(url)s”.") % {"url": shown}
+            )
         return outbound.Call(
             method=config.get("method", "POST"),
             url=url,
@@ -179,7 +181,7 @@ class CallWebhook(BaseAction):
 
     @classmethod
     def check_config(cls, config: Config) -> list[tuple[str, str, str]]:
-        found = [] if can_call else [("error", "", _NOT_INSTALLED)]
+        found = [] if can_call else [("error", "", str(_NOT_INSTALLED))]
         if config.get("json") is not None and config.get("text"):
             found.append(("error", "text", _now("There can be a JSON body or a text, not both.")))
         for field, text in _templates(config):
@@ -196,7 +198,7 @@ class CallWebhook(BaseAction):
         return found
 
 
-_NOT_INSTALLED: Final = "Webhooks need httpx: install flowcontrol[webhooks]."
+_NOT_INSTALLED: Final = _("Webhooks need httpx: install flowcontrol[webhooks].")
 
 
 class _Texts:
@@ -285,9 +287,11 @@ def _header(name: str, text: str) -> str:
     try:
         text.encode("latin-1")
     except UnicodeError:
-        raise AuthorError(f"The header {name} has characters that no header can hold.") from None
+        raise AuthorError(
+            _now("The header “%(name)s” has characters that no header can hold.") % {"name": name}
+        ) from None
     if _NOT_IN_A_HEADER.search(text):
-        raise AuthorError(f"There is a line break in the header {name}.")
+        raise AuthorError(_now("There is a line break in the header “%(name)s”.") % {"name": name})
     return text
 
 

@@ -22,7 +22,7 @@ from flowcontrol.engine import (
 from flowcontrol.exceptions import AnswerInvalid, TaskRefused
 from flowcontrol.findings import find_all
 from flowcontrol.models import FlowRun, HumanTask, Outcome, Status, TaskStatus, WaitKind
-from flowcontrol.operating import explain, go_to, pause, resume
+from flowcontrol.operating import explain, go_to, pause, resume, run_now
 from flowcontrol.registry import actions
 from flowcontrol.testing import (
     NOON,
@@ -405,6 +405,14 @@ def test_code_can_wake_the_run_in_the_place_of_an_answer(sam: User):
     assert after(task).state == {"answer": {"said": "never mind"}}
     task.refresh_from_db()
     assert task.status == TaskStatus.WITHDRAWN
+
+
+def test_an_operator_who_does_not_want_to_wait_ends_the_question(sam: User):
+    task = asked()
+    run_now(task.run)
+    assert after(task).state == {"answer": None}
+    task.refresh_from_db()
+    assert task.status == TaskStatus.EXPIRED
 
 
 def test_an_answer_that_the_state_schema_refuses_fails_the_row_and_is_not_lost(sam: User):

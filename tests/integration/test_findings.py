@@ -398,10 +398,24 @@ def test_a_name_that_nothing_sets():
         ([UpdateState(n=[{"deep": "gate"}])], "state"),
         ([Delay(base="gate")], "base"),
         ([row("send_email", to={"$expr": "gate"}, subject="s", text="t")], "to"),
+        ([row("call_webhook", url="https://a.example/", json={"a": ["{{ gate }}"]})], "json"),
+        ([row("call_webhook", url="https://a.example/", headers={"a": "{{ gate }}"})], "headers"),
     ],
 )
 def test_names_are_read_in_every_kind_of_field(rows: list[JSONObject], field: str):
     assert told(*rows) == [("unset-name", "1", field)]
+
+
+@override_settings(FLOWCONTROL_CONTENT_TYPES=["testapp.parcel"])
+def test_names_in_the_values_of_objects_count_too():
+    User.objects.create_superuser("boss")
+    config: JSONObject = {"model": "testapp.parcel", "evaluate": True}
+    where = row("update_matching", where={"weight": "gate"}, fields={"weight": "1"}, **config)
+    fields = row("create_object", fields={"label": "gate"}, **config)
+    assert told(where, fields, identity="boss") == [
+        ("unset-name", "1", "where"),
+        ("unset-name", "2", "fields"),
+    ]
 
 
 def test_names_in_the_keep_condition_count_too():

@@ -274,7 +274,7 @@ def test_only_models_that_are_listed_can_be_changed(allowed: Any, settings: Any,
     parcel = Parcel.objects.create(label="A", weight=3)
     flow = flow_of(row("set_fields", fields={"weight": 5}), identity=desk)
     settings.FLOWCONTROL_CONTENT_TYPES = allowed
-    assert "Flows may not change 'testapp.parcel'" in start_flowrun(flow, parcel).reason
+    assert "Flows may not change “testapp.parcel”" in start_flowrun(flow, parcel).reason
     assert Parcel.objects.get().weight == 3
     create = row("create_object", model=PARCEL, fields={"label": "x"})
     assert codes(create) == [("error", "config", "model")]

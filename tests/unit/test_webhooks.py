@@ -497,12 +497,12 @@ def test_an_unknown_secret_is_told_when_publishing_and_when_running(settings: An
     [(severity, field, message)] = check(json={"a": ["{{ secret.MISSING }}"]})
     assert (severity, field) == ("error", "json")
     assert "It has: PATH, SHORT, TOKEN." in message
-    with pytest.raises(AuthorError, match="no secret 'MISSING'"):
+    with pytest.raises(AuthorError, match="no secret “MISSING”"):
         call(server.url(), text="{{ secret.MISSING }}")
     settings.FLOWCONTROL_SECRETS = {"TOKEN": TOKEN}.get
     assert check(text="{{ secret.MISSING }}") == []
     assert sent(server, text="{{ secret.TOKEN }}").body == TOKEN
-    with pytest.raises(AuthorError, match="no secret 'MISSING'"):
+    with pytest.raises(AuthorError, match="no secret “MISSING”"):
         call(server.url(), text="{{ secret.MISSING }}")
     settings.FLOWCONTROL_SECRETS = 5
     with pytest.raises(ImproperlyConfigured):
