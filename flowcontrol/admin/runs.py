@@ -159,6 +159,7 @@ def show_run(visit: RunVisit) -> HttpResponse:
         waits=[_wait_in_words(wait) for wait in run.waits.all()],
         question=_question_link(visit),
         flow_url=_flow_url(visit) if may_see_flow else "",
+        try_url=_try_url(visit) if may_see_flow else "",
         version_url=_version_url(visit) if may_see_flow else "",
         firing_url=_firing_url(visit),
         trigger=name_in_words(run.firing.name) if run.firing is not None else "",
@@ -215,6 +216,15 @@ def _question_link(visit: RunVisit) -> SafeString | str:
 
 def _moment(moment: Any) -> str:
     return date_format(localtime(moment), "DATETIME_FORMAT")
+
+
+def _try_url(visit: RunVisit) -> str:
+    """Where the draft can be tried with what the run was started with, for those who may."""
+    may = visit.user.has_perm
+    if not (may("flowcontrol.change_flow") or may("flowcontrol.publish_flow")):
+        return ""
+    name, flow = "admin:flowcontrol_flow_try", visit.run.flow_id
+    return f"{reverse(name, args=(flow,), current_app=visit.site.name)}?run={visit.run.pk}"
 
 
 def _flow_url(visit: RunVisit) -> str:

@@ -244,6 +244,14 @@ def test_the_input_of_a_run_can_be_loaded(client: Client, flow: Flow) -> None:
     assert "&quot;way&quot;" not in page
 
 
+def test_a_run_leads_to_a_trial_with_its_input_for_those_who_may_try() -> None:
+    run = start_flowrun(make_flow(Log("x")), state={"kilos": 3})
+    page = url("flowrun_change", run.pk)
+    link = f"{url('flow_try', run.flow_id)}?run={run.pk}"
+    assert link not in client_of(*VIEW).get(page).content.decode()
+    assert link in client_of(*CHANGE, name="kim").get(page).content.decode()
+
+
 def test_the_trigger_data_of_a_run_is_loaded_as_well(client: Client) -> None:
     flow = make_flow(UpdateState(n="trigger.kilos"))
     Trigger.objects.create(name="testapp.parcel_weighed", flow=flow, active_at="2000-01-01T00:00Z")
