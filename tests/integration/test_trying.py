@@ -26,6 +26,7 @@ from flowcontrol.models import (
     Flow,
     FlowRun,
     FlowVersion,
+    HumanTask,
     RunEvent,
     RunWait,
     Trigger,
@@ -559,6 +560,32 @@ def test_a_row_that_looks_again_and_again_can_be_answered(parcel: Parcel) -> Non
     assert (trial.outcome, trial.state) == ("complete", {"found": True})
     failing = tried(until, obj=parcel, answers={"w": {"error": "Lost: never came"}})
     assert (failing.outcome, failing.uid) == ("failed", "w")
+
+
+def test_a_question_is_answered_or_times_out_and_nobody_is_asked() -> None:
+    User.objects.create_user("kim")
+    ask = row(
+        "ask_person",
+        title="Which way for {{ kilos }} kg?",
+        users=["kim"],
+        timeout="P3D",
+        result_key="answer",
+        uid="ask",
+    )
+    state = {"kilos": 30}
+    trial = tried(ask, state=state, answers={"ask": {"result": {"button": "truck"}}})
+    assert (trial.outcome, trial.reason) == ("complete", "")
+    assert trial.state == {"kilos": 30, "answer": {"button": "truck"}}
+    assert [skip.kind for skip in trial.skips] == ["task"]
+    late = tried(ask, state=state)
+    assert (late.outcome, late.ended) == ("complete", NOON + timedelta(days=3))
+    assert late.state == {"kilos": 30, "answer": None}
+    del ask["config"]["timeout"]
+    endless = tried(ask, state=state)
+    assert (endless.outcome, endless.uid) == ("waiting", "ask")
+    assert "a person" in endless.reason
+    assert HumanTask.objects.count() == 0
+    assert mail.outbox == []
 
 
 def child_flow() -> Flow:
