@@ -422,25 +422,35 @@ class _Bench:
         inserted = start.insert(self.now)
         self.main, self.main_version = inserted.pk, inserted.version_id
         while not self.was_reached and not self.is_over:
-            runs = self._runs()
-            if not self._execute_next(runs) and not self._wait_over(runs):
+            runs, waits = self._look()
+            if not self._execute_next(runs) and not self._wait_over(runs, waits):
                 break
         return self._trial(began, start.state)
 
-    def _runs(self) -> list[FlowRun]:
-        """The run that is tried, and those it waits for, at any depth."""
-        found = list(FlowRun.objects.filter(pk=self.main))
-        level = found
+    def _look(self) -> tuple[list[FlowRun], dict[int, RunWait]]:
+        """The run that is tried, those it waits for, at any depth, and what each waits for."""
+        runs: list[FlowRun] = []
+        waits: dict[int, RunWait] = {}
+        level = list(FlowRun.objects.filter(pk=self.main))
         while level:
+            runs += level
+            waiting = [run.pk for run in level if run.status == Status.WAITING]
+            found = RunWait.objects.filter(run__in=waiting) if waiting else ()
+            waits.update({wait.run_id: wait for wait in found})
             # A wait for runs that was answered is not theirs to end.
-            parents = [run.pk for run in level if not self._has_answer(run)]
-            waiting = RunWait.objects.filter(run__in=parents, kind=WaitKind.CHILDREN)
-            children = FlowRun.objects.filter(
-                parent_run__in=waiting.values("run"), status__in=CLAIMABLE
-            )
-            level = list(children.exclude(awaited_as="").order_by("due", "pk")) if parents else []
-            found += level
-        return found
+            parents = [
+                run.pk
+                for run in level
+                if run.pk in waits
+                and waits[run.pk].kind == WaitKind.CHILDREN
+                and not self._has_answer(run)
+            ]
+            level = self._children_of(parents) if parents else []
+        return runs, waits
+
+    def _children_of(self, parents: Sequence[int]) -> list[FlowRun]:
+        children = FlowRun.objects.filter(parent_run__in=parents, status__in=CLAIMABLE)
+        return list(children.exclude(awaited_as="").order_by("due", "pk"))
 
     def _execute_next(self, runs: Sequence[FlowRun]) -> bool:
         """Execute what is due now; whether there was anything."""
@@ -482,11 +492,10 @@ class _Bench:
 
     # --- waiting ---
 
-    def _wait_over(self, runs: Sequence[FlowRun]) -> bool:
+    def _wait_over(self, runs: Sequence[FlowRun], waits: Mapping[int, RunWait]) -> bool:
         """End the wait that ends first: by an answer, or by letting time pass. Whether one did."""
-        waits = {wait.run_id: wait for wait in RunWait.objects.filter(run__in=runs)}
         for run in runs:
-            wait = waits.get(run.pk) if run.status == Status.WAITING else None
+            wait = waits.get(run.pk)
             if wait is not None and self._answer_wait(run, wait):
                 return True
         timed = [run for run in runs if run.status in CLAIMABLE and run.due is not None]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STEPS_AT_A_ROW: Final = 5
 """Rounds shown at a row; all of them stand in the list step by step."""
 
-STEPS_SHOWN: Final = 300
+STEPS_SHOWN: Final = 200
 
 OUTCOMES: Final[Mapping[str, _StrOrPromise]] = {
     "complete": gettext_lazy("It runs to its end."),

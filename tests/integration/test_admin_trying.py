@@ -181,7 +181,7 @@ def test_many_rounds_are_shown_shortened(client: Client) -> None:
     page = words(attempt(client, flow))
     assert "and 195 more" in page
     assert "round 0" in page
-    assert "101 steps left out" in page
+    assert "201 steps left out" in page
 
 
 def test_input_that_does_not_fit_is_told_and_what_was_typed_stays(client: Client) -> None:
@@ -323,6 +323,15 @@ def test_a_trial_is_saved_as_a_test_and_runs(client: Client, flow: Flow) -> None
     page = words(client.get(url("flow_tests", flow.pk)))
     assert "Heavy passed" in page
     assert "66 % of the rows. No test reaches: 2" in page
+
+
+def test_one_test_is_run_alone(client: Client, flow: Flow) -> None:
+    first = save_test(flow, "Heavy", state={"kilos": 30})
+    save_test(flow, "Light", state={"kilos": 1})
+    answer = client.post(url("flow_tests", flow.pk), {"test": first.pk}, follow=True)
+    assert "The test passes." in words(answer)
+    assert "Heavy passed" in words(answer)
+    assert "Light not run yet" in words(answer)
 
 
 def test_a_test_that_fails_says_why_in_the_list(client: Client, flow: Flow) -> None:
