@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flowcontrol import registry
 from flowcontrol.base import BaseAction
@@ -17,15 +18,16 @@ from flowcontrol.documents import JSONObject, read_document, walk
 from flowcontrol.drafting import MAX_DEPTH
 from flowcontrol.exceptions import AuthorError, ExpressionSyntaxError
 from flowcontrol.expressions import RESERVED_NAMES, compile_expression, compile_template
+from flowcontrol.expressions.libraries import on_filters_changed
 from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
 from flowcontrol.models import Flow, user_named
+from flowcontrol.problems import Problem
 from flowcontrol.schemas import (
     check_schema,
     computed_properties,
     find_problems,
     find_value_problems,
     is_computed,
-    with_defaults,
 )
 
 Severity = Literal["error", "warning"]
@@ -189,7 +191,9 @@ def _config_findings(
     except AuthorError as error:
         yield _error("config", item, str(error))
         return
-    problems = find_problems(action_type.config_schema, config)
+    problems = _problems_of(
+        action_type.name, json.dumps(config), get_language(), registry.actions.generation
+    )
     for problem in problems:
         field = str(problem.path[0]) if problem.path else ""
         label = action_type.labels.get(field, field)
@@ -207,6 +211,20 @@ def _config_findings(
     name = config.get("var_name")
     if action_type.is_loop and isinstance(name, str) and name in RESERVED_NAMES:
         yield _error("reserved-name", item, _reserved(name), "var_name")
+
+
+@lru_cache(maxsize=4096)
+def _problems_of(
+    name: str, config: str, language: str | None, generation: int
+) -> tuple[Problem, ...]:
+    """What the schema of a type has against a config, told in a language.
+
+    Remembered: a draft is checked after each change, and hardly any of its rows has changed.
+    """
+    return tuple(find_problems(registry.actions[name].config_schema, json.loads(config)))
+
+
+on_filters_changed(_problems_of.cache_clear)
 
 
 def _reference_findings(
@@ -358,8 +376,13 @@ def sets_names(item: JSONObject) -> set[str]:
     action_type = registry.actions.find(item["action"])
     if action_type is None:
         return names
-    config = with_defaults(action_type.config_schema, item["config"])
-    return names.union(action_type.sets_names(config))
+    return names.union(action_type.sets_names({**_defaults(action_type), **item["config"]}))
+
+
+def _defaults(action_type: type[BaseAction]) -> dict[str, Any]:
+    """The values of properties that a config does not name. Quicker than a whole copy of it."""
+    properties = action_type.config_schema.get("properties", {})
+    return {name: each["default"] for name, each in properties.items() if "default" in each}
 
 
 def _sets_are_known(item: JSONObject) -> bool:

@@ -6,6 +6,7 @@ POST with the revision that the page was made from; the builder shows what came 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.admin.utils import unquote
@@ -13,13 +14,13 @@ from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 
 from flowcontrol import drafting
-from flowcontrol.admin.builder import Builder, builder_of, refuse_stale, refused, show
+from flowcontrol.admin.builder import refuse_stale, refused, show
 from flowcontrol.admin.flow_pages import FlowVisit
 from flowcontrol.admin.pages import Crumb, Page
 from flowcontrol.admin.picker import Spot, choices_for, may_stand, spot
 from flowcontrol.admin.row_forms import RowEditor
 from flowcontrol.admin.row_pages import ROW_PAGES
-from flowcontrol.admin.rows import PageRow, RowList, pretty, rows_of
+from flowcontrol.admin.rows import PageRow, pretty
 from flowcontrol.admin.verbs import menu_for
 from flowcontrol.documents import checksum
 from flowcontrol.exceptions import DraftRefused, StaleDraft
@@ -36,20 +37,15 @@ def show_actions(visit: FlowVisit) -> HttpResponse:
     return show(visit, changed=visit.is_partial)
 
 
-def _rows(visit: FlowVisit) -> RowList:
-    return rows_of(visit.draft, reveal_secrets=visit.rights.reveal_secrets)
-
-
 # --- adding -------------------------------------------------------------------------------------
 
 
 def add_row(visit: FlowVisit) -> HttpResponse:
     """What may be added at a place; posted, the choice is added and its form is shown."""
     given = visit.request.POST if visit.is_post else visit.request.GET
-    rows = _rows(visit)
-    where = spot(rows, unquote(given.get("target", "")), given.get("position", "last"))
+    where = spot(visit.rows, unquote(given.get("target", "")), given.get("position", "last"))
     if visit.is_post:
-        return _add(visit, rows, where)
+        return _add(visit, where)
     if where is None:
         return _place_is_gone(visit)
     query = given.get("q", "")
@@ -63,7 +59,7 @@ def add_row(visit: FlowVisit) -> HttpResponse:
     )
 
 
-def _add(visit: FlowVisit, rows: RowList, where: Spot | None) -> HttpResponse:
+def _add(visit: FlowVisit, where: Spot | None) -> HttpResponse:
     """Add a row of the posted type; with what was typed, if a form was posted along."""
     action_type = actions.find(visit.request.POST.get("action", ""))
     if action_type is None:
@@ -73,11 +69,9 @@ def _add(visit: FlowVisit, rows: RowList, where: Spot | None) -> HttpResponse:
     fields: dict[str, Any] = {}
     if "typed" in visit.request.POST:
         data = visit.request.POST
-        editor = RowEditor(
-            visit.flow, action_type, item=None, rows=rows, data=data, site_name=visit.site.name
-        )
+        editor = _editor(visit, action_type, None, data)
         if not editor.is_valid() and not editor.can_be_kept:
-            return _row_panel(visit, builder_of(visit), None, editor, action_type)
+            return _row_panel(visit, None, editor, action_type)
         fields = editor.changes
     try:
         row = drafting.add_action(
@@ -98,22 +92,33 @@ def _add(visit: FlowVisit, rows: RowList, where: Spot | None) -> HttpResponse:
     if not visit.is_partial:
         return visit.redirect("row", PageRow.quoted_of(row.uid))
     visit.forget_draft()
-    builder = builder_of(visit)
-    added = builder.rows.by_uid[row.uid]
-    editor = RowEditor(
-        visit.flow,
-        action_type,
-        item=added.document,
-        rows=builder.rows,
-        is_new=True,
-        site_name=visit.site.name,
-    )
+    added = visit.rows.by_uid[row.uid]
+    editor = _editor(visit, action_type, added, is_new=True)
     told = _("Added row %(place)s: %(row)s.") % added.told
-    return _row_panel(visit, builder, added, editor, action_type, changed=True, told=told)
+    return _row_panel(visit, added, editor, action_type, changed=True, told=told)
 
 
 def _place_is_gone(visit: FlowVisit) -> HttpResponse:
     return refused(visit, _("This row does not fit there any more. Please choose again."))
+
+
+def _editor(
+    visit: FlowVisit,
+    action_type: type[BaseAction] | None,
+    row: PageRow | None,
+    data: Mapping[str, Any] | None = None,
+    *,
+    is_new: bool = False,
+) -> RowEditor:
+    return RowEditor(
+        visit.flow,
+        action_type,
+        item=row.document if row is not None else None,
+        rows=visit.rows,
+        data=data,
+        is_new=is_new,
+        site_name=visit.site.name,
+    )
 
 
 # --- one row ------------------------------------------------------------------------------------
@@ -126,34 +131,26 @@ def edit_row(visit: FlowVisit, quoted: str) -> HttpResponse:
     JSON: a draft may have errors, publishing may not.
     """
     uid = unquote(quoted)
-    builder = builder_of(visit)
-    row = builder.rows.by_uid.get(uid)
+    row = visit.rows.by_uid.get(uid)
     if row is None:
-        return _row_is_gone(visit, builder)
+        return _row_is_gone(visit)
     action_type = actions.find(row.document["action"])
     if not visit.rights.change:
-        return _read_only_panel(visit, builder, row, action_type)
+        return _read_only_panel(visit, row, action_type)
     data = visit.request.POST if visit.is_post else None
-    editor = RowEditor(
-        visit.flow,
-        action_type,
-        item=row.document,
-        rows=builder.rows,
-        data=data,
-        site_name=visit.site.name,
-    )
+    editor = _editor(visit, action_type, row, data)
     if not visit.is_post:
-        return _row_panel(visit, builder, row, editor, action_type)
+        return _row_panel(visit, row, editor, action_type)
     may_be_saved = editor.is_valid() or ("anyway" in visit.request.POST and editor.can_be_kept)
     if not may_be_saved:
-        return _row_panel(visit, builder, row, editor, action_type)
+        return _row_panel(visit, row, editor, action_type)
     seen = visit.request.POST.get("seen")
     if seen and seen != _seen(row.document) and visit.is_current:
         warning = _(
             "Somebody else changed this very row since you opened it. Nothing was saved. It now "
             "reads “%(row)s”; if you save again, what you see below takes its place."
         ) % {"row": row.title}
-        return _row_panel(visit, builder, row, editor, action_type, warning=warning)
+        return _row_panel(visit, row, editor, action_type, warning=warning)
     try:
         drafting.edit_action(
             visit.flow, uid, revision=visit.posted_revision(), user=visit.user, **editor.changes
@@ -163,27 +160,21 @@ def edit_row(visit: FlowVisit, quoted: str) -> HttpResponse:
             return refuse_stale(visit, stale)
         visit.forget_draft()
         warning = f"{visit.stale_message(stale)} {_('If you save again, yours takes its place.')}"
-        return _row_panel(visit, builder, row, editor, action_type, warning=warning)
+        return _row_panel(visit, row, editor, action_type, warning=warning)
     except DraftRefused as error:
-        return _row_panel(visit, builder, row, editor, action_type, warning=str(error))
+        return _row_panel(visit, row, editor, action_type, warning=str(error))
     visit.note_change(_("Changed row %(place)s: %(row)s") % row.told)
     if not visit.is_partial:
         return visit.redirect("actions", anchor=row.anchor)
     visit.forget_draft()
-    builder = builder_of(visit)
-    row = builder.rows.by_uid[uid]
-    editor = RowEditor(
-        visit.flow, action_type, item=row.document, rows=builder.rows, site_name=visit.site.name
-    )
+    row = visit.rows.by_uid[uid]
+    editor = _editor(visit, action_type, row)
     told = _("Saved row %(place)s: %(row)s.") % row.told
-    return _row_panel(
-        visit, builder, row, editor, action_type, changed=True, told=told, is_saved=True
-    )
+    return _row_panel(visit, row, editor, action_type, changed=True, told=told, is_saved=True)
 
 
 def _row_panel(
     visit: FlowVisit,
-    builder: Builder,
     row: PageRow | None,
     editor: RowEditor,
     action_type: type[BaseAction] | None,
@@ -194,7 +185,6 @@ def _row_panel(
     return show(
         visit,
         "row_panel.html",
-        builder=builder,
         subtitle=title,
         crumbs=[Crumb(title)],
         editor=editor,
@@ -214,12 +204,11 @@ def _row_panel(
 
 
 def _read_only_panel(
-    visit: FlowVisit, builder: Builder, row: PageRow, action_type: type[BaseAction] | None
+    visit: FlowVisit, row: PageRow, action_type: type[BaseAction] | None
 ) -> HttpResponse:
     return show(
         visit,
         "row_view.html",
-        builder=builder,
         subtitle=_("Row %(place)s: %(row)s") % row.told,
         crumbs=[Crumb(_("Row %(place)s") % {"place": row.place})],
         row=row,
@@ -228,20 +217,18 @@ def _read_only_panel(
     )
 
 
-def _row_is_gone(visit: FlowVisit, builder: Builder) -> HttpResponse:
+def _row_is_gone(visit: FlowVisit) -> HttpResponse:
     """A row that was deleted while somebody edited it comes back as a new one, if they like."""
     if not visit.is_post or "action" not in visit.request.POST:
         raise Http404("There is no such row in this draft.")
     action_type = actions.find(visit.request.POST["action"])
     data = visit.request.POST
-    editor = RowEditor(
-        visit.flow, action_type, item=None, rows=builder.rows, data=data, site_name=visit.site.name
-    )
+    editor = _editor(visit, action_type, None, data)
     warning = _(
         "Somebody else deleted this row since you opened it. Nothing was saved; if you save now, "
         "it is added again, at the end."
     )
-    return _row_panel(visit, builder, None, editor, action_type, warning=warning)
+    return _row_panel(visit, None, editor, action_type, warning=warning)
 
 
 def _config_text(visit: FlowVisit, row: PageRow) -> str:

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Count
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flowcontrol.admin.flow_pages import FlowVisit, Tool, runs_url
+from flowcontrol.admin.flow_settings import shown_triggers
 from flowcontrol.admin.row_forms import media_of_all_forms
-from flowcontrol.admin.rows import FlowFinding, PageRow, RowList, RunCount, rows_of
+from flowcontrol.admin.rows import FlowFinding, PageRow, RowList, RunCount
 from flowcontrol.admin.verbs import FIXES, OTHER_KEYS, VERBS, Verb, menu_for
 from flowcontrol.findings import find_all
 from flowcontrol.models import OPEN, FlowRun, Status
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
     from flowcontrol.admin.pages import Crumb
+    from flowcontrol.admin.trigger_forms import ShownTrigger
     from flowcontrol.exceptions import StaleDraft
 
 REFUSED: Final = 409
@@ -63,7 +67,9 @@ class Builder:
     rows: RowList
     problems: Sequence[Problem]
     ended: Sequence[RunCount]
-    """How the runs ended that came to the end, or to a Stop."""
+    """How many runs came to the end, or to a Stop."""
+    triggers: Sequence[ShownTrigger] | None
+    """What starts it; ``None`` for who may not see that."""
 
     @property
     def error_count(self) -> int:
@@ -75,13 +81,10 @@ class Builder:
 
     @property
     def outline(self) -> str:
-        """The order of all rows: name in addresses, depth, mark. What a page goes by."""
-        order = [
-            [item.row.quoted, item.row.depth, item.row.mark]
-            for item in self.rows.items
-            if not item.is_end
-        ]
-        return json.dumps(order, separators=(",", ":"))
+        """The order of all rows, a line each: depth, mark, name in addresses. A page goes by it."""
+        return "\n".join(
+            f"{row.depth} {row.mark} {row.quoted}" for row in self.rows.by_uid.values()
+        )
 
     def rows_to_send(self, marks: Mapping[str, str]) -> list[PageRow]:
         """The rows that a page which shows ``marks`` does not have as they are now."""
@@ -90,10 +93,14 @@ class Builder:
 
 def builder_of(visit: FlowVisit) -> Builder:
     """Read the draft, what the checker says of it, and where its runs stand."""
-    rows = rows_of(visit.draft, reveal_secrets=visit.rights.reveal_secrets)
+    rows = visit.rows
     told = rows.add_findings(find_all(visit.draft, flow=visit.flow))
     problems = [Problem(each.finding, each.row) for each in told]
-    return Builder(visit, rows, problems, _count_runs(visit, rows))
+    ended = _count_runs(visit, rows)
+    for row in rows.by_uid.values():
+        row.make_mark()
+    triggers = shown_triggers(visit.flow) if visit.rights.view_triggers else None
+    return Builder(visit, rows, problems, ended, triggers)
 
 
 def _count_runs(visit: FlowVisit, rows: RowList) -> list[RunCount]:
@@ -147,7 +154,6 @@ def show(
     *,
     subtitle: _StrOrPromise = "",
     crumbs: list[Crumb] | None = None,
-    builder: Builder | None = None,
     changed: bool = False,
     told: str = "",
     **context: Any,
@@ -156,20 +162,17 @@ def show(
 
     Args:
         panel: the template of what stands beside the list; none: what stands there at first.
-        builder: the draft, if it has been read already.
         changed: whether the draft is not what the page shows any more; the answer brings the
             changes along.
         told: what to say about the change.
     """
-    builder = builder or builder_of(visit)
     common = {
-        "builder": builder,
         "panel": f"flowcontrol/admin/{panel}" if panel else "flowcontrol/admin/panel_empty.html",
         "url": visit.url("actions"),
         **context,
     }
     if visit.is_partial:
-        return _part(visit, builder, common, changed=changed, told=told)
+        return _part(visit, common, changed=changed, told=told)
     if visit.rights.change:
         common |= _undo_buttons(visit)
     return visit.render_flow(
@@ -183,6 +186,8 @@ def show(
         other_keys=OTHER_KEYS,
         tools=_tools(visit),
         forms_media=media_of_all_forms(),
+        builder=builder_of(visit),
+        **_row_buttons(visit),
         **common,
     )
 
@@ -199,13 +204,12 @@ def show_changes(visit: FlowVisit, told: str, *, uid: str = "") -> HttpResponse:
         visit.tell(told)
         return visit.redirect("actions", anchor=PageRow.anchor_of(uid) if uid else "add")
     visit.forget_draft()
-    builder = builder_of(visit)
-    row = builder.rows.by_uid.get(uid)
+    row = visit.rows.by_uid.get(uid)
     if row is not None:
         told = _("%(done)s Row %(place)s: %(row)s.") % {"done": told, **row.told}
     focus = row.quoted if row is not None else ""
     context = {"panel": "", "url": visit.url("actions")}
-    return _part(visit, builder, context, changed=True, told=told, focus=focus)
+    return _part(visit, context, changed=True, told=told, focus=focus)
 
 
 def refused(visit: FlowVisit, message: str, anchor: str = "") -> HttpResponse:
@@ -237,30 +241,41 @@ def refuse_stale(visit: FlowVisit, stale: StaleDraft, anchor: str = "") -> HttpR
 
 def _part(
     visit: FlowVisit,
-    builder: Builder,
     context: Mapping[str, Any],
     *,
     changed: bool,
     told: str = "",
     focus: str = "",
 ) -> HttpResponse:
-    if changed and visit.rights.change:
+    """The panel, and with it what a change has made of the rest; that is read only if need be."""
+    if not changed:
+        return visit.render("builder_part.html", title="", **context)
+    builder = builder_of(visit)
+    if visit.rights.change:
         context = {**_undo_buttons(visit), **context}
     answer = visit.render(
         "builder_part.html",
         title="",
-        header=visit.header("actions") if changed else None,
-        changed=changed,
-        changed_rows=builder.rows_to_send(shown_marks(visit)) if changed else [],
+        builder=builder,
+        header=visit.header("actions"),
+        changed=True,
+        changed_rows=builder.rows_to_send(shown_marks(visit)),
         told=told,
         focus=focus,
-        **{"builder": builder, **context},
+        **_row_buttons(visit),
+        **context,
     )
-    if changed:
-        answer["HX-Trigger-After-Settle"] = json.dumps(
-            {CHANGED: {"revision": visit.flow.draft_revision}}
-        )
+    answer["HX-Trigger-After-Settle"] = json.dumps(
+        {CHANGED: {"revision": visit.flow.draft_revision}}
+    )
     return answer
+
+
+def _row_buttons(visit: FlowVisit) -> dict[str, Any]:
+    """What stands at the end of every row, made once."""
+    fold = render_to_string("flowcontrol/admin/builder_fold.html")
+    more = render_to_string("flowcontrol/admin/builder_more.html") if visit.rights.change else ""
+    return {"fold_button": fold, "menu_button": SafeString(more)}
 
 
 def _undo_buttons(visit: FlowVisit) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flowcontrol.admin.pages import Crumb, Visit
+from flowcontrol.admin.rows import RowList, rows_of
 from flowcontrol.conf import settings
 from flowcontrol.documents import JSONObject
 from flowcontrol.drafts import draft_document
@@ -61,9 +62,15 @@ class FlowVisit(Visit[Flow]):
         """The draft as it is now; read once."""
         return draft_document(self.flow)
 
+    @cached_property
+    def rows(self) -> RowList:
+        """The rows of the draft as pages show them to this person."""
+        return rows_of(self.draft, reveal_secrets=self.rights.reveal_secrets)
+
     def forget_draft(self) -> None:
         """Read the draft and its revision again when they are next asked for: they have changed."""
         self.__dict__.pop("draft", None)
+        self.__dict__.pop("rows", None)
         self.flow.refresh_from_db(fields=["draft_revision"])
 
     def crumbs_to(self, *crumbs: Crumb) -> list[Crumb]:

@@ -19,7 +19,7 @@ from flowcontrol import clipboard, drafting, shaping, undoing
 from flowcontrol.admin.builder import refuse_stale, refused, show_changes
 from flowcontrol.admin.flow_pages import FlowVisit
 from flowcontrol.admin.pages import Page
-from flowcontrol.admin.rows import PageRow, RowList, rows_of
+from flowcontrol.admin.rows import PageRow, RowList
 from flowcontrol.draft_changes import changes_since
 from flowcontrol.drafting import Position, Step
 from flowcontrol.exceptions import DocumentError, DraftRefused, StaleDraft, UnknownAction
@@ -33,10 +33,6 @@ NAME_LENGTH: Final = 200
 
 
 # --- which rows, and where to ---------------------------------------------------------------------
-
-
-def _rows(visit: FlowVisit) -> RowList:
-    return rows_of(visit.draft, reveal_secrets=visit.rights.reveal_secrets)
 
 
 def _posted_rows(visit: FlowVisit) -> list[str]:
@@ -98,7 +94,7 @@ def move_rows(visit: FlowVisit) -> HttpResponse:
     step = next((each for each in get_args(Step) if each == visit.request.POST["step"]), None)
     if step is None:
         raise Http404("There is no such step.")
-    place = _place_of_step(_rows(visit), uids, step) if len(uids) > 1 else None
+    place = _place_of_step(visit.rows, uids, step) if len(uids) > 1 else None
 
     def change(seen: dict[str, Any]) -> Sequence[str]:
         if place is None:
@@ -207,7 +203,7 @@ def extract_rows(visit: FlowVisit) -> HttpResponse:
     if not visit.rights.add:
         raise PermissionDenied
     uids = _posted_rows(visit)
-    first = _rows(visit).by_uid.get(uids[0])
+    first = visit.rows.by_uid.get(uids[0])
     title = first.title if first is not None else str(visit.flow)
     name = (visit.request.POST.get("name") or title).strip()[:NAME_LENGTH]
 
@@ -235,7 +231,7 @@ def delete_rows(visit: FlowVisit) -> HttpResponse:
 
 def _neighbour(visit: FlowVisit, uids: Sequence[str]) -> list[str]:
     """The row that is next to these when they are gone: the one before, else the one around."""
-    rows = _rows(visit)
+    rows = visit.rows
     row: PageRow | None = next((each for uid, each in rows.by_uid.items() if uid in uids), None)
     if row is None:
         return []

@@ -63,6 +63,7 @@ class PageRow:
     is_current: bool = False
     is_open: bool = False
     run_counts: Sequence[RunCount] = ()
+    mark: str = ""
 
     @property
     def uid(self) -> str:
@@ -144,8 +145,20 @@ class PageRow:
         return " ".join(["fc-row", *(name for applies, name in names if applies)])
 
     @property
-    def mark(self) -> str:
-        """Changes with what the list shows of the row itself, not with where it stands.
+    def has_extras(self) -> bool:
+        """Whether there is more to show of it than its title; most rows have nothing."""
+        return bool(
+            self.subtitle
+            or self.note
+            or self.result_key
+            or self.findings
+            or self.run_counts
+            or not self.is_enabled
+            or not self.is_known
+        )
+
+    def make_mark(self) -> None:
+        """Set the mark: it changes with what the list shows of the row itself, not with its place.
 
         A page that tells the marks it has gets only the rows that look different by now.
         """
@@ -154,7 +167,7 @@ class PageRow:
             *(self.is_known, self.is_enabled, self.note, self.result_key, self.run_counts),
             *((finding.severity, finding.message) for finding in self.findings),
         )
-        return f"{zlib.crc32(repr(shown).encode()):x}"
+        self.mark = f"{zlib.crc32(repr(shown).encode()):x}"
 
 
 @dataclass(slots=True)

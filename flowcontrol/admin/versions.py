@@ -173,8 +173,8 @@ def show_versions(visit: FlowVisit) -> HttpResponse:
 
 def _with_previous(versions: list[FlowVersion]) -> list[tuple[FlowVersion, int | None]]:
     """Each version with the number of the one before it."""
-    numbers = [version.number for version in versions[1:]]
-    return list(zip(versions, [*numbers, None], strict=True))
+    numbers: list[int | None] = [version.number for version in versions[1:]]
+    return list(zip(versions, [*numbers, None], strict=False))  # none for no version
 
 
 def show_version(visit: FlowVisit, number: int) -> HttpResponse:

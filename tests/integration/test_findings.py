@@ -523,3 +523,7 @@ def test_the_findings_of_a_new_draft_of_any_shape_never_fail():
 def test_findings_are_told_in_the_language_of_the_reader():
     with translation.override("de"):
         assert only(Group([])).code == "empty-block"
+
+
+def test_the_item_of_a_for_each_has_its_name_by_default_too():
+    assert told(row("for_each", Log("{{ item }}"), items="addresses"))[1:] == []

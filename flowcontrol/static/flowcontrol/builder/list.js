@@ -27,7 +27,15 @@
 
     let outline = [];
 
-    const readOutline = () => JSON.parse(changes().dataset.fcOutline);
+    /* A line for each row: depth, mark, name. */
+    const readOutline = () =>
+        changes()
+            .dataset.fcOutline.split("\n")
+            .filter(Boolean)
+            .map((line) => {
+                const [depth, mark, ...quoted] = line.split(" ");
+                return [quoted.join(" "), Number(depth), mark];
+            });
 
     const takeOver = (fresh) => {
         // The line is new; the block with the rows in it stays, unless the row has just come.
@@ -43,7 +51,7 @@
         } else if (block === null && blockOf(row) !== null) {
             blockOf(row).remove();
         }
-        const state = [...row.classList].filter((each) => /^fc-(folded|selected|here)$/.test(each));
+        const state = [...row.classList].filter((each) => /^fc-(folded|selected-row|here|open-row)$/.test(each));
         row.className = [fresh.className, ...state].join(" ");
         row.dataset.fcMark = fresh.dataset.fcMark;
         row.toggleAttribute("data-fc-takes", fresh.hasAttribute("data-fc-takes"));
@@ -183,6 +191,27 @@
         }
     });
 
+    // --- one + for all rows: it stands above the one that the mouse is at ---
+
+    const plus = document.getElementById("fc-plus");
+
+    list.addEventListener("pointerover", (event) => {
+        const line = event.target.closest(".fc-line");
+        if (line !== null && plus !== null && event.pointerType !== "touch") {
+            const row = line.parentElement;
+            // Nothing goes between an If and its Else, or next to nothing.
+            plus.hidden = row.classList.contains("fc-continues");
+            plus.dataset.fcAt = name(row);
+            line.append(plus);
+        }
+    });
+    list.addEventListener("pointerleave", () => {
+        if (plus !== null) {
+            plus.hidden = true;
+            builder.root.append(plus);
+        }
+    });
+
     // --- one row has the focus; Tab goes past the others ---
 
     let here = null;
@@ -195,7 +224,7 @@
             const isHere = each === here;
             each.classList.toggle("fc-here", isHere);
             for (const control of each.querySelectorAll(
-                ":scope > .fc-line :is(a, button):not(.fc-plus)"
+                ":scope > .fc-line :is(a, button):not(#fc-plus)"
             )) {
                 control.tabIndex = isHere ? 0 : -1;
             }
@@ -296,7 +325,7 @@
 
     list.addEventListener("click", (event) => {
         const row = event.target.closest("[data-fc-row]");
-        if (row === null || event.target.closest("button, .fc-plus, .fc-count, .fc-chip")) {
+        if (row === null || event.target.closest("button, .fc-count, .fc-chip")) {
             return;
         }
         if (!event.target.closest(".fc-line")) {

@@ -82,9 +82,9 @@
         const isLeft = getComputedStyle(menu).direction === "rtl";
         const wanted = isLeft ? box.left : box.right - width;
         const left = Math.min(Math.max(wanted, 4), document.documentElement.clientWidth - width - 4);
-        const below = box.bottom + height + 8 <= window.innerHeight || box.top < height + 8;
+        const top = Math.max(Math.min(box.bottom + 2, window.innerHeight - height - 8), 8);
         menu.style.left = `${left - frame.left}px`;
-        menu.style.top = `${(below ? box.bottom + 2 : box.top - height - 2) - frame.top}px`;
+        menu.style.top = `${top - frame.top}px`;
     };
 
     const openMenu = (row) => {

@@ -45,17 +45,20 @@
             question.showModal();
         });
 
-    /* Whether the panel may be given to something else. */
+    /* Whether the panel may be given to something else: what was typed is saved first. If it cannot
+       be, one is asked. */
     const mayLeave = async () => {
-        if (!builder.isDirty()) {
+        if (!builder.isDirty() || (await builder.save(null, { stay: true }))) {
             return true;
         }
+        const anyway = form()?.querySelector("[name=anyway]") ?? null;
+        question.querySelector("[data-fc-answer=save]").hidden = anyway === null;
         const answer = await ask();
         if (answer === "save") {
-            return builder.save();
+            return builder.save(anyway, { stay: true });
         }
         if (answer === "stay") {
-            firstField()?.focus();
+            fieldToFocus()?.focus();
         }
         return answer === "discard";
     };
@@ -105,12 +108,31 @@
     };
 
     const begin = () => {
-        document.dispatchEvent(new CustomEvent("flowcontrol:forms"));
+        document.dispatchEvent(new CustomEvent("flowcontrol:forms", { detail: { isOurs: true } }));
         opened = typed();
         markOpen();
     };
 
     builder.afterArranging = markOpen;
+
+    /* Focus a field, with its row in sight; on a narrow screen above the sheet that has come up. */
+    const bringIntoView = (target) => {
+        const isSheet = getComputedStyle(panel).position === "sticky";
+        const line = builder.row(form()?.dataset.fcOf)?.querySelector(":scope > .fc-line");
+        target?.focus({ preventScroll: true });
+        line?.scrollIntoView({ block: isSheet ? "start" : "nearest" });
+        if (!isSheet) {
+            panel.scrollIntoView({ block: "nearest" });
+        }
+        panel.scrollTop = 0;
+        if (target && !target.matches("h2")) {
+            const box = target.getBoundingClientRect();
+            const frame = panel.getBoundingClientRect();
+            if (box.bottom > frame.bottom - 64) {
+                panel.scrollTop = box.top - frame.top - 80;
+            }
+        }
+    };
 
     builder.show = async (url) => {
         if (!(await mayLeave())) {
@@ -120,11 +142,9 @@
             return false;
         }
         begin();
-        const control = form() === null ? null : fieldToFocus();
+        const control = form() === null ? firstField(panel) : fieldToFocus();
         const target = control ?? panel.querySelector("[data-fc-panel-title]");
-        target?.focus({ preventScroll: true });
-        panel.scrollIntoView({ block: "nearest" });
-        target?.scrollIntoView({ block: "nearest" });
+        bringIntoView(target);
         return true;
     };
 
@@ -167,9 +187,42 @@
         }
     });
 
+    // Other things that have a place beside the list: trying, triggers.
+    document.addEventListener("click", (event) => {
+        const link = event.target.closest("a[data-fc-panel]");
+        if (link !== null && !event.ctrlKey && !event.metaKey) {
+            event.preventDefault();
+            builder.show(link.getAttribute("href") + link.dataset.fcPanel);
+        }
+    });
+
+    // They may change the flow as well: what the page says of it is brought up to date.
+    document.addEventListener("flowcontrol:forms", (event) => {
+        if (!event.detail?.isOurs && panel.querySelector("[data-fc-settings]") !== null) {
+            markOpen();
+            builder.get(builder.url);
+        }
+    });
+
+    // A link that leads away takes one along when what was typed is saved.
+    document.addEventListener("click", async (event) => {
+        const link = event.target.closest("a[href]");
+        const isPlain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+        if (link === null || event.defaultPrevented || !isPlain || !builder.isDirty()) {
+            return;
+        }
+        if (link.target === "" && !link.getAttribute("href").startsWith("#")) {
+            event.preventDefault();
+            if (await mayLeave()) {
+                opened = typed();
+                location.assign(link.href);
+            }
+        }
+    });
+
     // --- saving ---
 
-    builder.save = async (submitter = null) => {
+    builder.save = async (submitter = null, { stay = false } = {}) => {
         const sent = form();
         const values = {};
         if (submitter?.name) {
@@ -187,9 +240,11 @@
         const isSaved = answered !== null && "fcSaved" in answered.dataset;
         if (isSaved) {
             begin();
-            builder.focusRow(builder.row(answered.dataset.fcOf));
+            if (!stay) {
+                builder.focusRow(builder.row(answered.dataset.fcOf));
+            }
         } else if (answered !== null) {
-            document.dispatchEvent(new CustomEvent("flowcontrol:forms"));
+            document.dispatchEvent(new CustomEvent("flowcontrol:forms", { detail: { isOurs: true } }));
             markOpen();
             fieldToFocus()?.focus();
         }
@@ -221,8 +276,9 @@
         if (row !== null) {
             builder.focusRow(row);
         }
-        field?.focus({ preventScroll: true });
-        field?.scrollIntoView({ block: "nearest" });
+        if (field) {
+            bringIntoView(field);
+        }
     };
 
     begin();

@@ -9,7 +9,9 @@
         const input = document.getElementById("fc-find");
         const body = document.getElementById("fc-picker-body");
         const choices = () => [...body.querySelectorAll(".fc-choice")];
-        const shown = () => choices().filter((choice) => !choice.hidden);
+        const shown = () => choices().filter((choice) => !choice.parentElement.hidden);
+        let known = [];
+        let isAwaited = false;
         const recentKey = "flowcontrol.recent";
         const RECENT = 5;
 
@@ -79,35 +81,34 @@
             }
         };
 
+        /* What fits best stands first, in one list; with nothing typed everything is in its group. */
         const filter = () => {
             const typed = input.value.trim().toLowerCase();
-            let best = null;
-            let most = 0;
-            for (const choice of choices()) {
-                const points = typed === "" ? 1 : score(choice, typed);
-                choice.hidden = points === 0;
-                choice.style.order = "";
-                if (points > most) {
-                    [best, most] = [choice, points];
-                }
+            const list = document.getElementById("fc-choices");
+            const found = body.querySelector("[data-fc-found]");
+            if (list === null || found === null) {
+                return; // what is offered is still on its way
             }
-            for (const group of body.querySelectorAll("[data-fc-group]")) {
-                group.hidden = group.querySelector(".fc-choice:not([hidden])") === null;
-                // What was used lately is there twice; a search finds it once.
-                if ("fcLately" in group.dataset && typed !== "") {
-                    group.hidden = true;
-                }
+            found.replaceChildren();
+            found.hidden = typed === "";
+            for (const group of list.querySelectorAll("[data-fc-group]")) {
+                group.hidden = typed !== "";
             }
-            const none = body.querySelector("[data-fc-none]");
-            if (none !== null) {
-                none.hidden = best !== null;
+            const scored = typed === "" ? [] : known.map((choice) => [score(choice, typed), choice]);
+            const fitting = scored.filter(([points]) => points > 0);
+            fitting.sort(([one], [other]) => other - one);
+            for (const [, choice] of fitting) {
+                const copy = choice.cloneNode(true);
+                copy.id = `${choice.id}-found`;
+                found.append(copy);
             }
-            const offered = shown().filter((choice) => !choice.parentElement.hidden);
-            setActive(offered.includes(best) ? best : offered[0]);
+            body.querySelector("[data-fc-none]").hidden =
+                typed === "" ? known.length > 0 : fitting.length > 0;
+            setActive(shown()[0]);
         };
 
         const move = (steps) => {
-            const offered = shown().filter((choice) => !choice.parentElement.hidden);
+            const offered = shown();
             const at = offered.indexOf(active);
             setActive(offered[Math.min(Math.max(at + steps, 0), offered.length - 1)]);
         };
@@ -133,8 +134,8 @@
 
         const offerRecent = () => {
             const list = document.getElementById("fc-choices");
-            const known = new Map(choices().map((choice) => [choice.value, choice]));
-            const used = recent().filter((name) => known.has(name));
+            const byName = new Map(known.map((choice) => [choice.value, choice]));
+            const used = recent().filter((name) => byName.has(name));
             if (list === null || used.length === 0) {
                 return;
             }
@@ -142,14 +143,13 @@
             group.setAttribute("role", "group");
             group.setAttribute("aria-label", list.dataset.fcRecent);
             group.dataset.fcGroup = "";
-            group.dataset.fcLately = "";
             const heading = document.createElement("p");
             heading.className = "fc-group-title";
             heading.setAttribute("role", "presentation");
             heading.textContent = list.dataset.fcRecent;
             group.append(heading);
             used.forEach((name, number) => {
-                const copy = known.get(name).cloneNode(true);
+                const copy = byName.get(name).cloneNode(true);
                 copy.id = `fc-lately-${number}`;
                 group.append(copy);
             });
@@ -164,6 +164,7 @@
             }
             body.replaceChildren();
             input.value = "";
+            [known, isAwaited] = [[], false];
             setActive(null);
             dialog.showModal();
             input.focus();
@@ -173,12 +174,16 @@
                 target: body,
                 swap: "innerHTML",
             });
+            known = choices();
             offerRecent();
             filter();
+            if (isAwaited && active !== null) {
+                choose(active); // Enter was faster than the answer
+            }
         };
 
         const choose = async (choice) => {
-            const values = Object.fromEntries(new FormData(choice.form));
+            const values = Object.fromEntries(new FormData(body.querySelector("form")));
             dialog.close();
             remember(choice.value);
             const isDone = await builder.post(`${builder.url}add/`, {
@@ -205,6 +210,8 @@
                 event.preventDefault();
                 if (active !== null) {
                     choose(active);
+                } else {
+                    isAwaited = known.length === 0;
                 }
             }
         });
