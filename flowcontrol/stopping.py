@@ -64,7 +64,10 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
     # A run that could not even begin stays where it is, wherever that is.
     cursor = piece.cursor.to_json() if piece.cursor != NOWHERE else claim.cursor
     moved = piece.visit != claim.visit
-    items = _items_in_use(piece)
+    items_text = None
+    if (items := _items_in_use(piece)) is not piece.stored_items:
+        items_text = json_text(items)
+        check_size(items_text, piece.limits.state_size, "The list of a loop")
     row = WriteBack(
         claim=claim,
         status=status,
@@ -73,7 +76,7 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
         visit=piece.visit,
         at=piece.handle.now,
         state=state,
-        items=None if items is piece.stored_items else json_text(items),
+        items=items_text,
         # These belong to this very step; a run that got past it starts afresh.
         attempts=0 if moved else claim.attempts,
         rescues=0 if moved else claim.rescues,

@@ -121,14 +121,14 @@ def _check_depth(state: Any) -> None:
         level = [value for values in inside for value in values if isinstance(value, dict | list)]
 
 
-def check_size(text: str, most: int) -> None:
-    """Refuse a state that has grown out of bounds.
+def check_size(text: str, most: int, what: str = "The state") -> None:
+    """Refuse a state, or a list that a block walks over, that has grown out of bounds.
 
     Raises:
         StateTooBig: it has more than ``most`` characters.
     """
     if len(text) > most:
         raise StateTooBig(
-            f"The state has grown to {len(text):,} characters; the most allowed are "
+            f"{what} has grown to {len(text):,} characters; the most allowed are "
             f"{most:,} (FLOWCONTROL_MAX_STATE_BYTES)."
         )

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKLOADS = {
     "one-run": "one run, 1,900 rounds of For { update; If { update } }",
     "long-run": "a step at round 100,000 against one at round 100",
+    "long-list": "a round of For each at the end of 100,000 items against one at the start",
     "big-flow": "a step of 500 actions against one of 5",
     "pure": "pending runs of 10 pure actions",
     "resumed": "parked runs resumed, 3 pure actions each",
@@ -35,7 +36,7 @@ WORKLOADS = {
 """Names of workloads, and what they measure. Each is a function in a module of this package."""
 
 MODULES = {
-    "stepping": ("one-run", "long-run", "big-flow"),
+    "stepping": ("one-run", "long-run", "long-list", "big-flow"),
     "sweeps": ("pure", "resumed", "sleepers"),
     "effects": ("database", "groupable", "commits"),
     "processes": ("workers", "beat", "dispatcher"),

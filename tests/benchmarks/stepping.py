@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.contrib.auth.models import Group, User
 from django.db import connection
 
 from flowcontrol.engine import create_flowrun, execute_flowrun
-from flowcontrol.models import Flow, FlowRun, Status
-from flowcontrol.testing import For, If, UpdateState, make_flow
+from flowcontrol.models import Flow, FlowRun, Outcome, Status
+from flowcontrol.testing import For, ForEach, If, UpdateState, make_flow
 from tests.benchmarks.limits import condition_evaluations
 from tests.benchmarks.measuring import Options, in_turns, seconds
 from tests.benchmarks.results import Limit, Result
@@ -52,6 +53,42 @@ def long_run(options: Options) -> Iterator[Result]:
         at_most=1.2,
         note=f"{1 / early:,.0f} steps/s, then {1 / late:,.0f}",
     )
+
+
+def long_list(options: Options) -> Iterator[Result]:
+    """Over a list, which is kept beside the position, and over rows, which are read in pages."""
+    number = options.amount(100_000, least=20_000)
+    crew = Group.objects.create(name=f"crew of {number}")
+    people = User.objects.bulk_create(
+        (User(username=f"{crew.pk}-{each}") for each in range(number)), batch_size=5_000
+    )
+    membership = User.groups.through
+    membership.objects.bulk_create(
+        (membership(user_id=each.pk, group_id=crew.pk) for each in people), batch_size=5_000
+    )
+    round_of = [UpdateState(n="n|add:1", m="index")]
+    of_list = make_flow(ForEach("numbers", round_of), slug="of-list")
+    of_rows = make_flow(ForEach("object.user_set", round_of), slug="of-rows")
+    for name, run in (
+        ("items", create_flowrun(of_list, state={"n": 0, "numbers": list(range(number))})),
+        ("rows", create_flowrun(of_rows, crew, state={"n": 0})),
+    ):
+        costs = []
+        while run.status != Status.DONE:
+            before = run.visit
+            took = seconds(lambda: execute_flowrun(run))  # noqa: B023
+            costs.append(took / (run.visit - before))
+        assert run.outcome == Outcome.COMPLETE, f"{run.status}: {run.reason}"
+        assert run.state["n"] == number
+        early, late = min(costs[:3]), min(costs[-4:-1])
+        yield Result(
+            f"a round near the end of {number:,} {name} against one of the first",
+            connection.vendor,
+            late / early,
+            "×",
+            at_most=1.2,
+            note=f"{1 / early:,.0f} steps/s, then {1 / late:,.0f}",
+        )
 
 
 def big_flow(options: Options) -> Iterator[Result]:
