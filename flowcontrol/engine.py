@@ -12,6 +12,7 @@ from typing import Any
 from django.db import models
 
 from flowcontrol.answering import complete_task
+from flowcontrol.children import Children, children_of, look_at_children, start_child
 from flowcontrol.conf import Clock, settings
 from flowcontrol.executing import Tally
 from flowcontrol.firing import trigger_flows
@@ -26,14 +27,18 @@ from flowcontrol.starting import create_flowrun
 from flowcontrol.sweeping import execute_runs, sweep
 
 __all__ = [
+    "Children",
     "cancel_flowrun",
     "cancel_flowruns_for_object",
+    "children_of",
     "complete_task",
     "continue_flowruns",
     "create_flowrun",
     "execute_flowrun",
     "get_flowruns_for_object",
+    "look_at_children",
     "retry_flowrun",
+    "start_child",
     "start_flowrun",
     "trigger_flows",
     "wake_flowrun",

@@ -101,6 +101,23 @@ def test_wait_for_departure(flight):
     assert run.outcome == "complete"
 
 
+def test_refund_everybody(flight):
+    make_flow(
+        row("delay", duration="PT1H"),
+        row("update_state", state={"amount": 40}),
+        name="Refund",
+        slug="refund",
+    )
+    flow = make_flow(row("desk.refund_everybody", result_key="sum"), name="Refunds")
+    with travel_to(NOON) as clock:
+        run = start_flowrun(flow, flight, state={"passengers": ["Ada", "Bo"]})
+        run_until_idle()
+        clock.advance(hours=1)
+        run_until_idle()
+    run.refresh_from_db()
+    assert (run.outcome, run.state["sum"]) == ("complete", 80)
+
+
 def test_every_hour(flight):
     flow = make_flow(row("desk.every_hour", row("log", message="round {{ round }}"), times=3))
     with travel_to(NOON) as clock:
