@@ -6,14 +6,13 @@ machines, exactly and to be taken back.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from flowcontrol.documents import JSONObject
 from flowcontrol.history import same
-from flowcontrol.trees import TOP, RowTree
+from flowcontrol.trees import TOP, RowTree, longest_rising
 
 SETTINGS: Final = ("content_type", "condition", "state_schema", "identity")
 """What of a document is not rows."""
@@ -128,25 +127,9 @@ def _moved(old: RowTree, new: RowTree) -> set[str]:
         if block in old.blocks:
             stayed = [uid for uid in uids if uid in old and old.parents[uid] == block]
             numbers = {uid: number for number, uid in enumerate(old.blocks[block])}
-            kept = _longest_rising([numbers[uid] for uid in stayed])
+            kept = longest_rising([numbers[uid] for uid in stayed])
             moved.update(uid for uid in stayed if numbers[uid] not in kept)
     return moved
-
-
-def _longest_rising(numbers: Sequence[int]) -> set[int]:
-    """The most of ``numbers`` that can be kept so that they rise (patience sorting)."""
-    tops: list[int] = []
-    under: dict[int, int | None] = {}
-    for number in numbers:
-        pile = bisect_left(tops, number)
-        under[number] = tops[pile - 1] if pile else None
-        tops[pile : pile + 1] = [number]
-    kept: set[int] = set()
-    top = tops[-1] if tops else None
-    while top is not None:
-        kept.add(top)
-        top = under[top]
-    return kept
 
 
 def _row_fields(before: JSONObject, after: JSONObject) -> Iterator[FieldChange]:

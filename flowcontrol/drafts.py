@@ -28,7 +28,7 @@ from flowcontrol.models import Flow, FlowAction
 from flowcontrol.patches import patch_between
 from flowcontrol.registry import actions
 from flowcontrol.sentences import title_of
-from flowcontrol.trees import TOP, RowTree
+from flowcontrol.trees import TOP, RowTree, longest_rising
 
 MAX_DEPTH: Final = 60
 """Levels of blocks. A path of 255 characters holds 63, less the root's and some to spare."""
@@ -51,6 +51,9 @@ _COLUMNS: Final[Mapping[str, str]] = {
 
 _FEW: Final = 10
 """So many rows are updated one by one; more are written anew, in one statement."""
+
+_STRIDE: Final = 64
+_MOST_STEPS: Final = len(FlowAction.alphabet) ** FlowAction.steplen - 1
 
 
 class _Stored(NamedTuple):
@@ -333,13 +336,11 @@ def _write(
     anew: list[FlowAction] = []
     updates: list[FlowAction] = []
     for uid, path in _laid_out(tree, TOP, root.path, stored, before):
-        row, old = _unsaved(flow, uid, tree, path), stored.get(uid)
+        old = stored.get(uid)
         if old is None or old.path != path:
-            row.pk = old.pk if old is not None else None
-            anew.append(row)
-        elif old.numchild != row.numchild or not same(tree.rows[uid], before.rows[uid]):
-            row.pk = old.pk
-            updates.append(row)
+            anew.append(_unsaved(flow, uid, tree, path, old))
+        elif old.numchild != len(tree.blocks[uid]) or not same(tree.rows[uid], before.rows[uid]):
+            updates.append(_unsaved(flow, uid, tree, path, old))
     if len(updates) > _FEW:
         anew, updates = anew + updates, []
     gone = [old.pk for uid, old in stored.items() if uid not in tree]
@@ -354,20 +355,54 @@ def _laid_out(
     tree: RowTree, block: str, path: str, stored: Mapping[str, _Stored], before: RowTree
 ) -> Iterator[tuple[str, str]]:
     """Each row with the path it gets, which is the one it has wherever that is possible."""
-    depth, step = len(path) // FlowAction.steplen + 1, 0
-    for uid in tree.blocks[block]:
-        step += 1
-        if uid in stored and before.parents.get(uid) == block:
-            # A gap that a row left behind stays, so that those after it need not move up.
-            step = max(step, int(stored[uid].path[-FlowAction.steplen :], len(FlowAction.alphabet)))
+    uids = tree.blocks[block]
+    depth = len(path) // FlowAction.steplen + 1
+    for uid, step in zip(uids, _steps(uids, block, stored, before), strict=True):
         # treebeard has no public name for this, and its own ways write every row of a block.
         own: str = FlowAction._get_path(path, depth, step)  # noqa: SLF001
         yield uid, own
         yield from _laid_out(tree, uid, own, stored, before)
 
 
-def _unsaved(flow: Flow, uid: str, tree: RowTree, path: str) -> FlowAction:
+def _steps(
+    uids: Sequence[str], block: str, stored: Mapping[str, _Stored], before: RowTree
+) -> list[int]:
+    """The last part of the path of each row of a block, as rising numbers.
+
+    As many rows as possible keep theirs, and those that come get one from the gap that they come
+    into. Gaps are left between rows, so that rows after a new one need not move up: they would
+    have to be written, with all that is inside them.
+    """
+    old = {
+        uid: int(stored[uid].path[-FlowAction.steplen :], len(FlowAction.alphabet))
+        for uid in uids
+        if uid in stored and before.parents[uid] == block
+    }
+    kept = longest_rising([old[uid] for uid in uids if uid in old])
+    steps: list[int] = []
+    waiting = 0
+    for uid in [*uids, ""]:
+        if uid and old.get(uid) not in kept:
+            waiting += 1
+            continue
+        low = steps[-1] if steps else 0
+        high = old[uid] if uid else low + _STRIDE * (waiting + 1)
+        if high - low <= waiting:
+            return _evenly(len(uids))
+        steps += [low + (high - low) * number // (waiting + 1) for number in range(1, waiting + 1)]
+        steps += [high] if uid else []
+        waiting = 0
+    return steps if not steps or steps[-1] <= _MOST_STEPS else _evenly(len(uids))
+
+
+def _evenly(number: int) -> list[int]:
+    stride = min(_STRIDE, _MOST_STEPS // (number + 1))
+    return [stride * place for place in range(1, number + 1)]
+
+
+def _unsaved(flow: Flow, uid: str, tree: RowTree, path: str, old: _Stored | None) -> FlowAction:
     return FlowAction(
+        pk=old.pk if old is not None else None,
         flow=flow,
         uid=uid,
         path=path,

@@ -141,9 +141,22 @@ def wrap(
         if (companion := COMPANIONS.get(action)) and companion in actions:
             rows.append(_new_row(companion))
         draft.tree.insert(block, index, rows)
-        draft.tree.move(chosen, around["uid"], 0)
+        if action_type.holds:
+            _put_into_parts(draft.tree, chosen, around["uid"], action_type.holds[0])
+        else:
+            draft.tree.move(chosen, around["uid"], 0)
         draft.about = chosen
     return _row(flow, around["uid"])
+
+
+def _put_into_parts(tree: RowTree, uids: Sequence[str], around: str, part: str) -> None:
+    """A block that holds parts of one kind, as Parallel its branches, gets one for each row."""
+    for uid in uids:
+        parts = tree.blocks[around]
+        if not parts or not _continues(tree, uid):
+            tree.insert(around, len(parts), [_new_row(part)])
+        into = tree.blocks[around][-1]
+        tree.move([uid], into, len(tree.blocks[into]))
 
 
 def unwrap(flow: Flow, uid: str, *, revision: int | None = None, user: Any = None) -> list[str]:

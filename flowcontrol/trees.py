@@ -6,6 +6,7 @@ two tables, so that taking rows out, putting them elsewhere and comparing two st
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -138,3 +139,19 @@ class RowTree:
     def change(self, uid: str, **fields: Any) -> None:
         """Give fields of a row new values."""
         self.rows[uid] = {**self.rows[uid], **fields}
+
+
+def longest_rising(numbers: Sequence[int]) -> set[int]:
+    """The most of ``numbers`` that can be kept so that they rise (patience sorting)."""
+    tops: list[int] = []
+    under: dict[int, int | None] = {}
+    for number in numbers:
+        pile = bisect_left(tops, number)
+        under[number] = tops[pile - 1] if pile else None
+        tops[pile : pile + 1] = [number]
+    kept: set[int] = set()
+    top = tops[-1] if tops else None
+    while top is not None:
+        kept.add(top)
+        top = under[top]
+    return kept

@@ -409,6 +409,30 @@ def test_a_place_that_became_free_is_used_again():
     assert outline(flow) == "a(c)"
 
 
+def paths(flow: Flow) -> dict[str, str]:
+    rows = FlowAction.objects.filter(flow=flow, depth__gt=1)
+    return dict(rows.values_list("uid", "path"))
+
+
+def test_rows_that_are_not_touched_stay_where_they_are_in_the_table():
+    flow = draft("a b(c d) e f(g)")
+    before = paths(flow)
+    add_action(flow, "log", uid="first", position="first")
+    add_action(flow, "log", uid="between", target="c", position="after")
+    move_action(flow, "e", target="a", position="before")
+    delete_action(flow, "between")
+    after = paths(flow)
+    assert {uid for uid in before if after[uid] != before[uid]} == {"e"}
+
+
+def test_a_place_where_many_rows_are_put_never_fills_up():
+    flow = draft("a z")
+    for number in range(40):
+        add_action(flow, "log", uid=f"n{number}", target="a", position="after")
+    found = [item["uid"] for item in draft_document(flow)["actions"]]
+    assert found == ["a", *(f"n{number}" for number in reversed(range(40))), "z"]
+
+
 # --- revisions ----------------------------------------------------------------------------------
 
 VERBS: dict[str, Callable[..., Any]] = {

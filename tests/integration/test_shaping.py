@@ -166,6 +166,23 @@ def test_what_holds_no_rows_or_follows_others_cannot_be_put_around_any(action: s
     assert "cannot be put around rows" in refusal(wrap, draft("a"), ["a"], action)
 
 
+def test_a_try_comes_with_a_row_that_says_what_to_do_on_an_error():
+    flow = draft("a b")
+    wrap(flow, ["a"], "try")
+    told = [item["action"] for item in draft_document(flow)["actions"]]
+    assert told == ["try", "on_error", "log"]
+
+
+def test_in_a_parallel_each_row_gets_a_branch_and_an_if_shares_one_with_its_else():
+    flow = create_flow("Chain")
+    replace_draft(flow, make_document(*CHAIN))
+    wrap(flow, ["first", "if"], "parallel")
+    block = draft_document(flow)["actions"][0]
+    assert [item["action"] for item in block["children"]] == ["branch", "branch"]
+    inside = [[row["uid"] for row in item["children"]] for item in block["children"]]
+    assert inside == [["first"], ["if", "elif", "else"]]
+
+
 def test_an_unknown_block_is_refused():
     with pytest.raises(UnknownAction, match="no_such"):
         wrap(draft("a"), ["a"], "no_such")
