@@ -195,7 +195,9 @@ class FlowRun(models.Model):
                 condition=models.Q(status="failed"),
                 name="flowcontrol_run_failed",
             ),
-            models.Index(fields=("content_type", "object_id"), name="flowcontrol_run_object"),
+            models.Index(
+                fields=("content_type", "object_id", "flow"), name="flowcontrol_run_object"
+            ),
             models.Index(
                 fields=("parent_run",),
                 condition=models.Q(parent_run__isnull=False),

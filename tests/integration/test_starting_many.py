@@ -138,6 +138,15 @@ def test_many_objects_take_few_statements():
     assert len(captured) <= 12, [query["sql"][:80] for query in captured]
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="with statistics others choose well")
+def test_a_limit_per_object_looks_at_the_runs_of_the_object_only():
+    # SQLite went through all runs of the flow for each start: a start for many was quadratic.
+    (box,) = parcels(1)
+    runs = FlowRun.objects.for_flow(flow_for_parcels()).for_object(box).order_by()
+    for query in (runs.exclude(outcome="refused")[:3], runs.holding_a_slot()):
+        assert "flowcontrol_run_object (content_type_id=? AND object_id=?" in query.explain()
+
+
 # --- who may start ------------------------------------------------------------------------------
 
 
