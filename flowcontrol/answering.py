@@ -71,7 +71,7 @@ def ask(
         AuthorError: a name leads nowhere, or the schema is none.
     """
     # A wait of this run that was broken off left one behind, perhaps.
-    HumanTask.objects.filter(run_id=run.pk).close(TaskStatus.WITHDRAWN)
+    HumanTask.objects.filter(run_id=run.pk).give_up(run.now)
     task = HumanTask(
         run_id=run.pk,
         action_uid=run.node.uid,

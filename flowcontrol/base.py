@@ -378,6 +378,7 @@ class BaseAction:
     ) -> list[tuple[str, str, str]]:
         """What can be told only in its flow: ``(code, field, message)`` of each error.
 
-        ``code`` is one of :data:`flowcontrol.findings.FIXES`. Asked where the database is at hand.
+        ``code`` is one of ``FIXES`` in ``flowcontrol.findings``. Asked where the database is at
+        hand.
         """
         return []

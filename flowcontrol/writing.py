@@ -34,7 +34,6 @@ from flowcontrol.models import (
     RunEvent,
     RunWait,
     Status,
-    TaskStatus,
     WaitKind,
 )
 from flowcontrol.parents import tell_parents
@@ -339,9 +338,7 @@ def _close_tasks(rows: Sequence[WriteBack], asked: set[int]) -> None:
     """
     for row in rows:
         if row.claim.id in asked and not any(wait.kind == WaitKind.TASK for wait in row.waits):
-            tasks = HumanTask.objects.filter(run_id=row.claim.id)
-            tasks.filter(due__lte=row.at).close(TaskStatus.EXPIRED)
-            tasks.close(TaskStatus.WITHDRAWN)
+            HumanTask.objects.filter(run_id=row.claim.id).give_up(row.at)
 
 
 def _event_values(row: WriteBack, event: NewEvent) -> dict[str, Any]:

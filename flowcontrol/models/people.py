@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -46,6 +47,11 @@ class HumanTaskQuerySet(models.QuerySet["HumanTask"]):
     def close(self, to: TaskStatus) -> int:
         """Close those of these tasks that are open; how many there were."""
         return self.open().update(status=to)
+
+    def give_up(self, now: datetime) -> None:
+        """Close those of these tasks that are open: as expired if their time is over."""
+        self.filter(due__lte=now).close(TaskStatus.EXPIRED)
+        self.close(TaskStatus.WITHDRAWN)
 
 
 class HumanTask(models.Model):

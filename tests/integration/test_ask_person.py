@@ -329,6 +329,21 @@ def test_a_time_that_ran_out_can_fail_the_row(sam: User, clock: Clock):
         complete_task(task, sam)
 
 
+def test_a_time_that_ran_out_can_be_handled_as_an_error(sam: User, clock: Clock):
+    handler = row("on_error", Ask(title="Then you?"), errors=["Timeout"])
+    block = row("try", Ask(timeout="PT1H", on_timeout="fail"))
+    run = start_flowrun(make_flow(block, handler, Log("after")))
+    clock.advance(hours=1)
+    run_until_idle()
+    first, second = HumanTask.objects.filter(run=run).order_by("pk")
+    assert (first.status, second.status) == (TaskStatus.EXPIRED, TaskStatus.OPEN)
+    complete_task(second, sam)
+    run_until_idle()
+    run.refresh_from_db()
+    assert (run.outcome, run.state["answer"]["by"]) == (Outcome.COMPLETE, "sam")
+    assert trace_of(run)[-1] == "log"
+
+
 def test_the_shorter_of_length_and_moment_counts(sam: User):
     moment = NOON + timedelta(minutes=30)
     task = asked(timeout="PT1H", until="at", state={"at": moment.isoformat()})
