@@ -488,7 +488,7 @@ def check(outside: Outside, examples: int, *, derandomize: bool, phases: list[Ph
 
 def test_the_engine_does_what_the_model_says(outside: Outside, soak: bool):
     phases = [Phase.generate, Phase.shrink]
-    check(outside, 1000 if soak else 15, derandomize=not soak, phases=phases)
+    check(outside, 500 if soak else 15, derandomize=not soak, phases=phases)
 
 
 VARIANTS: Final = [
