@@ -46,6 +46,18 @@ class Claim:
 
 
 @dataclass(eq=False)
+class Firing:
+    """A firing; it wakes each run once at most."""
+
+    name: str
+    obj: str
+    at: datetime
+    is_matched: bool = False
+    woke: set[int] = field(default_factory=set)
+    """Numbers of runs."""
+
+
+@dataclass(eq=False)
 class Run:
     """What is known of a run, all of it visible in its row but for its claim."""
 
@@ -61,6 +73,8 @@ class Run:
     visit: int = 0
     n: int = 0
     wait: Wait | None = None
+    look_since: datetime | None = None
+    """Firings from this moment on have still to be looked at for its wait."""
     attempts: int = 0
     rescues: int = 0
     was: str = ""
@@ -76,11 +90,11 @@ class World:
     now: datetime
     runs: list[Run] = field(default_factory=list)
     keys: dict[tuple[str, str], Run] = field(default_factory=dict)
-    firings: list[tuple[str, str]] = field(default_factory=list)
-    """Those that nobody has matched yet: trigger and object."""
+    firings: list[Firing] = field(default_factory=list)
     effects: list[tuple[int, int, bool]] = field(default_factory=list)
     """Number of the run, visit, and whether it was a call to the outside."""
     weather_is_bad: bool = False
+    everything_is_paused: bool = False
 
     # --- starting -----------------------------------------------------------------------------
 
@@ -123,16 +137,38 @@ class World:
 
     # --- firing -------------------------------------------------------------------------------
 
-    def match(self) -> None:
+    def fire(self, name: str, obj: str) -> Firing:
+        firing = Firing(name, obj, self.now)
+        self.firings.append(firing)
+        return firing
+
+    def match(self, firings: Iterable[Firing]) -> bool:
         """What waits for "answered" of the object goes on, and of any; "weighed" starts a run."""
-        for name, obj in self.firings:
-            if name == "weighed":
-                self.create("refusing", obj)
+        new = [firing for firing in firings if not firing.is_matched]
+        for firing in new:
+            firing.is_matched = True
+            if firing.name == "weighed":
+                self.create("refusing", firing.obj)
                 continue
             for run in self.runs:
-                if run.wait == "event" and run.obj in (obj, None):
-                    self.wake(run)
-        self.firings.clear()
+                self._wake_by(firing, run)
+        return bool(new)
+
+    def take_missed(self) -> None:
+        """What fired at the moment at which a run began to wait, or later, wakes it as well."""
+        for run in self.runs:
+            since, run.look_since = run.look_since, None
+            if since is None:
+                continue
+            for firing in sorted(self.firings, key=lambda firing: firing.at):
+                if firing.name == "answered" and firing.at >= since and self._wake_by(firing, run):
+                    break
+
+    def _wake_by(self, firing: Firing, run: Run) -> bool:
+        if run.wait != "event" or run.obj not in (firing.obj, None) or run.number in firing.woke:
+            return False
+        firing.woke.add(run.number)
+        return self.wake(run)
 
     def wake(self, run: Run) -> bool:
         is_woken = run.status == "waiting" or (run.status == "paused" and run.wait is not None)
@@ -150,8 +186,11 @@ class World:
             if run.status in ("pending", "waiting")
             and run.due is not None
             and run.due <= self.now
-            and not run.flow.is_paused
+            and not self.is_held_back(run)
         ]
+
+    def is_held_back(self, run: Run) -> bool:
+        return self.everything_is_paused or run.flow.is_paused
 
     def claim(self, runs: Iterable[Run]) -> list[Claim]:
         claims = []
@@ -165,7 +204,7 @@ class World:
         return [
             run
             for run in self.runs
-            if run.claim is not None and run.claim.is_expired and not run.flow.is_paused
+            if run.claim is not None and run.claim.is_expired and not self.is_held_back(run)
         ]
 
     def rescue(self, run: Run) -> Claim:
@@ -179,13 +218,12 @@ class World:
 
     def sweep(self) -> None:
         for run in self.runs:
-            if run.claim is not None and run.claim.is_expired and run.flow.is_paused:
+            if run.claim is not None and run.claim.is_expired and self.is_held_back(run):
                 run.status, run.claim = "pending", None
         for run in self.suspects():
             self.execute([self.rescue(run)])
         while True:
-            is_matched = bool(self.firings)
-            self.match()
+            is_matched = self.match(self.firings)
             self.promote()
             claims = self.claim(self.due_runs())
             if not claims and not is_matched:
@@ -197,6 +235,7 @@ class World:
         for claim in claims:
             if claim.run.claim is claim:
                 self._step_through(claim.run)
+        self.take_missed()
 
     def _step_through(self, run: Run) -> None:
         if run.rescues > MOST_RESCUES:
@@ -244,6 +283,7 @@ class World:
         self, run: Run, status: str, due: datetime | None = None, wait: Wait | None = None
     ) -> None:
         run.status, run.due, run.wait, run.claim = status, due, wait, None
+        run.look_since = self.now if wait == "event" else None
 
     # --- operating ----------------------------------------------------------------------------
 

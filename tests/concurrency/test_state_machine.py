@@ -42,7 +42,15 @@ from flowcontrol.exceptions import StartRefused
 from flowcontrol.executing import execute_claims
 from flowcontrol.models import Firing, FlowRun, RunEvent, RunWait, Status, Trigger, WaitKind
 from flowcontrol.models import Flow as FlowRow
-from flowcontrol.operating import allowed_transitions, go_to, pause, resume, run_now
+from flowcontrol.operating import (
+    allowed_transitions,
+    go_to,
+    pause,
+    pause_everything,
+    resume,
+    resume_everything,
+    run_now,
+)
 from flowcontrol.publishing import publish
 from flowcontrol.registry import actions
 from flowcontrol.testing import Delay, StartFlow, UpdateState, make_flow, row, travel_to
@@ -168,6 +176,7 @@ class Machine(RuleBasedStateMachine):
         for table in (RunEvent, RunWait, FlowRun, Firing, Parcel):
             table._base_manager.all()._raw_delete("default")
         FlowRow.objects.update(paused_at=None)
+        resume_everything()
         outside.forget()
         self.outside = outside
         self.time = travel_to(NOON)
@@ -291,16 +300,13 @@ class Machine(RuleBasedStateMachine):
     )
     def fire(self, trigger: Any, code: str, is_lost: bool) -> None:
         """``is_lost``: the process dies after the commit, before anybody is told of it."""
-        self.world.firings.append((trigger.name.removeprefix("proof."), code))
+        firing = self.world.fire(trigger.name.removeprefix("proof."), code)
         with transaction.atomic():
             trigger(STATIONS[code])
             if is_lost:
                 connection.run_on_commit.clear()
         if not is_lost:
-            mine = self.world.firings.pop()
-            others, self.world.firings = self.world.firings, [mine]
-            self.world.match()
-            self.world.firings = others
+            self.world.match([firing])
         self.learn()
 
     # --- people -------------------------------------------------------------------------------
@@ -355,6 +361,14 @@ class Machine(RuleBasedStateMachine):
     def pause_flow(self, slug: str, is_paused: bool) -> None:
         self.world.flows[slug].is_paused = is_paused
         FlowRow.objects.filter(slug=slug).update(paused_at=NOON if is_paused else None)
+
+    @rule(is_paused=st.sampled_from([True, False, False]))
+    def pause_everything(self, is_paused: bool) -> None:
+        self.world.everything_is_paused = is_paused
+        if is_paused:
+            pause_everything()
+        else:
+            resume_everything()
 
     # --- what has to be true at any time ------------------------------------------------------
 
@@ -454,6 +468,7 @@ class Machine(RuleBasedStateMachine):
         self.set_weather(False)
         for slug in self.world.flows:
             self.pause_flow(slug, False)
+        self.pause_everything(False)
         for _round in range(20):
             if all(run.status == "done" for run in self.world.runs):
                 return
