@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests import servers
@@ -74,10 +74,12 @@ def main() -> int:
         os.environ["FLOWCONTROL_BENCHMARK_FLIGHTS"] = str(Path(options.flights).resolve())
     databases = ("sqlite", "postgres") if options.database == "both" else (options.database,)
     results: list[Result] = []
-    for name in options.workloads or WORKLOADS:
-        for database in databases:
-            print(f"{WORKLOADS[name]}, {database} …", file=sys.stderr, flush=True)
-            results += measure(name, database, options.size)
+    # Stopped half-way, it prints what there is.
+    with suppress(KeyboardInterrupt):
+        for name in options.workloads or WORKLOADS:
+            for database in databases:
+                print(f"{WORKLOADS[name]}, {database} …", file=sys.stderr, flush=True)
+                results += measure(name, database, options.size)
     print(table(results))
     return 0
 
