@@ -239,14 +239,11 @@ def _set_by(item: JSONObject) -> dict[str, Name]:
     names = sets_names(item)
     if _is_loop(item):
         names = {item["result_key"]} - {""}
-    label = _("Result of “%(row)s”") % {"row": item["label"] or _type_name(item)}
-    return {
-        name: replace(
-            _literal(item, name),
-            label=label if name == item["result_key"] else "",
-        )
-        for name in sorted(names)
-    }
+    found = {name: _literal(item, name) for name in names}
+    if key := item["result_key"]:
+        label = _("Result of “%(row)s”") % {"row": item["label"] or _type_name(item)}
+        found[key] = replace(found[key], label=label)
+    return found
 
 
 def _set_inside(rows: Sequence[JSONObject]) -> dict[str, Name]:

@@ -29,7 +29,7 @@ from flowcontrol.expressions.conditions import (
     quoted,
     read_condition,
 )
-from flowcontrol.names import SOURCES, TYPES, Name, Place, names_at, names_in_value, strange_names
+from flowcontrol.names import SOURCES, TYPES, Name, Place, names_in_value, strange_names
 from flowcontrol.sampling import Kind, Sample, evaluate, sample_values
 
 if TYPE_CHECKING:
@@ -57,10 +57,9 @@ def place_in(given: Mapping[str, str]) -> Place:
 def show_names(visit: FlowVisit) -> JsonResponse:
     """The names that can be read at a place, each with its type and what it is in the sample."""
     place, samples = place_in(visit.request.GET.dict()), Samples(visit)
-    names = names_at(visit.draft, place, model=samples.model, triggers=samples.triggers)
     sample = samples.sample(place)
-    names = _with_values(names, sample)
-    values = sample_values(names, sample)
+    names = _with_values(samples.names(place), sample)
+    values = sample_values(_quickly_read(names), sample)
     return JsonResponse(
         {
             "names": [_name(each, values) for each in names],
@@ -97,6 +96,12 @@ def _with_values(names: list[Name], sample: Sample) -> list[Name]:
         found.append(name)
     known_names = {name.name for name in found}
     return [*found, *(each for each in inside.values() if each.name not in known_names)]
+
+
+def _quickly_read(names: list[Name]) -> list[Name]:
+    """The names without those that count related rows, of which there may be millions."""
+    rows = {name.name for name in names if name.type == "rows"}
+    return [name for name in names if name.name.rpartition(".")[0] not in rows]
 
 
 def _name(name: Name, values: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
@@ -136,8 +141,8 @@ def check(visit: FlowVisit) -> JsonResponse:
     answer: dict[str, Any] = asdict(
         evaluate(text if kind == "template" else text.strip(), kind, sample)
     )
-    known = names_at(visit.draft, place, model=samples.model, triggers=samples.triggers)
-    answer["strange"] = strange_names(answer.pop("names"), known, samples.model)
+    names = samples.names(place)
+    answer["strange"] = strange_names(answer.pop("names"), names, samples.model)
     answer["typeWords"] = str(TYPES.get(answer["type"], ""))
     answer["stateError"] = state_error
     if kind == "condition" and not answer["mistake"]:

@@ -7,7 +7,7 @@ payload of the newest run about it, if the person may see runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.rights import may_see
 from flowcontrol.conf import settings
 from flowcontrol.models import Firing, FlowRun, object_reference
-from flowcontrol.names import Place, loops_around, names_at
+from flowcontrol.names import Name, Place, loops_around, names_at
 from flowcontrol.sampling import Sample, with_loop_values
 from flowcontrol.schemas import with_defaults
 
@@ -38,6 +38,7 @@ class Samples:
     """The objects of a flow's type that the person behind a visit may try expressions with."""
 
     visit: FlowVisit
+    _names: dict[Place, list[Name]] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> type[Model] | None:
@@ -96,7 +97,7 @@ class Samples:
     def search(self, query: str) -> list[Model]:
         """Some objects that a few letters of it, or its key, mean; the newest without any."""
         objects = self.objects()
-        if objects is None:
+        if objects is None or "\x00" in query:  # which PostgreSQL refuses to look for
             return []
         if not query:
             return list(objects.order_by("-pk")[:MOST_FOUND])
@@ -120,8 +121,10 @@ class Samples:
 
     def _with_key(self, key: str) -> Model | None:
         objects = self.objects()
+        if objects is None or "\x00" in key:
+            return None
         try:
-            return objects.filter(pk=key).first() if objects is not None else None
+            return objects.filter(pk=key).first()
         except (ValidationError, ValueError, TypeError, OverflowError):
             return None
 
@@ -142,7 +145,7 @@ class Samples:
                 defaults = {}
             written = {
                 name.name: name.value
-                for name in names_at(self.visit.draft, place)
+                for name in self.names(place)
                 if name.source == "state" and name.value is not None
             }
             masks = Masks(schema, reveal_secrets=self.visit.rights.reveal_secrets)
@@ -160,6 +163,14 @@ class Samples:
         if place.triggers is not None:
             return sample
         return with_loop_values(sample, loops_around(self.visit.draft, place))
+
+    def names(self, place: Place) -> list[Name]:
+        """What can be read at a place; looked for once."""
+        if place not in self._names:
+            self._names[place] = names_at(
+                self.visit.draft, place, model=self.model, triggers=self.triggers
+            )
+        return self._names[place]
 
     @cached_property
     def _newest_run(self) -> FlowRun | None:
@@ -187,7 +198,8 @@ class Samples:
     @cached_property
     def triggers(self) -> tuple[str, ...]:
         """The triggers that start the flow."""
-        return tuple(self.visit.flow.triggers.values_list("name", flat=True).distinct())
+        rows = self.visit.flow.triggers.order_by("name")
+        return tuple(rows.values_list("name", flat=True).distinct())
 
 
 def _backwards(name: str) -> str:

@@ -370,5 +370,5 @@ def test_asking_for_names_takes_few_queries(
     client: Client, flow: Flow, django_assert_max_num_queries: Any
 ) -> None:
     names(client, flow)
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(16):
         names(client, flow, row=uid_of(flow, "log"))
