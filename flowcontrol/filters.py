@@ -57,6 +57,7 @@ register = Library()
 Number: TypeAlias = int | float | Decimal
 
 _MOST_DIGITS: Final = 20
+LONGEST_TEXT: Final = 10_000_000
 
 
 def _named(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -176,6 +177,12 @@ def _finite(number: Any) -> Any:
     return number
 
 
+def _bounded(text_length: int) -> None:
+    """Refuse a text that would be too long, before a few filters in a row fill the memory."""
+    if text_length > LONGEST_TEXT:
+        raise ValueError(gettext("the result is too large"))
+
+
 def _short(number: Any) -> Any:
     """A float without a fraction as an integer: 6 divided by 2 is 3."""
     if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
@@ -198,7 +205,9 @@ def add(value: Any, other: Any) -> Any:
         if isinstance(first, timedelta):
             return _moved(second, first)
     if isinstance(value, (str, Promise)) and isinstance(other, (str, Promise)):
-        return str(value) + str(other)
+        text, more = str(value), str(other)
+        _bounded(len(text) + len(more))
+        return text + more
     if isinstance(value, list) and isinstance(other, list):
         return value + other
     raise TypeError(
@@ -511,7 +520,9 @@ def replace(value: Any, change: Any) -> str:
             raise ValueError(gettext('it needs the old and the new part, as in replace:"old=>new"'))
     if not _text(old):
         raise ValueError(gettext("the part to replace is empty"))
-    return _text(value).replace(_text(old), _text(new))
+    text = _text(value)
+    _bounded(len(text) + text.count(_text(old)) * (len(_text(new)) - len(_text(old))))
+    return text.replace(_text(old), _text(new))
 
 
 @register.filter
@@ -598,7 +609,9 @@ def _sequence(value: Any) -> Any:
 @register.filter
 def join(value: Any, separator: Any = ", ") -> str:
     """Makes a text from a list, with ", " or another text between the items."""
-    return _text(separator).join(to_str(item) for item in _list(value))
+    items = [to_str(item) for item in _list(value)]
+    _bounded(sum(map(len, items)) + len(_text(separator)) * len(items))
+    return _text(separator).join(items)
 
 
 @register.filter

@@ -27,13 +27,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flowcontrol import registry
-from flowcontrol.documents import JSONObject, walk
+from flowcontrol.documents import JSONObject
 from flowcontrol.expressions import RESERVED_NAMES
 from flowcontrol.expressions.lookups import is_exposed
 from flowcontrol.expressions.moments import is_duration, is_moment
 from flowcontrol.expressions.tokens import did_you_mean
 from flowcontrol.findings import SETS_VALUES, sets_names
-from flowcontrol.schemas import is_computed
+from flowcontrol.schemas import is_computed, with_defaults
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -121,12 +121,28 @@ def names_at(
         found = [
             *_names_of_rows(document, place),
             *_object_names(model),
-            *_trigger_names(triggers),
+            *_trigger_names(_triggers_of_row(document, place) or triggers),
             *_time_names(),
             *_run_names(),
         ]
     # What stands first hides what has the same name.
     return list({each.name: each for each in reversed(found)}.values())[::-1]
+
+
+def _triggers_of_row(document: Mapping[str, Any], place: Place) -> list[str]:
+    """The triggers that a row itself is about: its condition reads what they bring."""
+    way = _find(document["actions"], place.uid, None) if not place.position else []
+    if not way:
+        return []
+    item = way[-1].rows[way[-1].index]
+    action_type = registry.actions.find(item["action"])
+    schemas = action_type.config_schema.get("properties", {}) if action_type is not None else {}
+    named = [item["config"].get(name) for name, sub in schemas.items() if _is_trigger(sub)]
+    return [name for name in named if isinstance(name, str)]
+
+
+def _is_trigger(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and schema.get("format") == "trigger"
 
 
 # --- rows before, blocks around -------------------------------------------------------------------
@@ -150,23 +166,30 @@ def _names_of_rows(document: Mapping[str, Any], place: Place) -> list[Name]:
     way = _way_to(document, place)
     for level in way:
         if level.parent is not None:
+            loops = [*_names_inside(level.parent), *loops]
+            _note(state, _set_by(level.parent))
             if _is_loop(level.parent):
-                loops = [*_loop_names(level.parent), *loops]
                 # In the second round the rows behind have been there as well.
                 _note(state, _set_inside(level.rows))
-            else:
-                _note(state, _set_by(level.parent))
-        action = place.action
-        if level is not way[-1] or not place.position:
-            action = level.rows[level.index]["action"]
-        for item in _before(level, action):
+        if level.parent is not None and level.parent["action"] == "parallel":
+            continue  # the branches before are executed beside this one
+        here = _action_at(level, place if level is way[-1] else Place("around"))
+        for item in _before(level, here):
             if item["action"] == "set_state":
                 state.clear()
             _note(state, _set_inside([item]))
-    action_type = registry.actions.find(action) if way else None
+    action_type = registry.actions.find(_action_at(way[-1], place)) if way else None
     # What only this row knows, such as the secret of a webhook.
     own = [Name(name, "any", "row") for name in action_type.extra_names] if action_type else []
     return [*own, *_flat(loops), *_flat(state.values())]
+
+
+def _action_at(level: _Level, place: Place) -> str:
+    """The type of the row at a place, or of the one around it."""
+    if place.position:
+        return place.action
+    action: str = level.rows[level.index]["action"]
+    return action
 
 
 def loops_around(document: Mapping[str, Any], place: Place) -> list[JSONObject]:
@@ -225,21 +248,29 @@ def _before(level: _Level, action: str) -> list[JSONObject]:
     return before
 
 
-def _loop_names(item: JSONObject) -> list[Name]:
-    """What the rows inside a loop can read of it."""
-    type_ = "integer" if item["action"] == "for" else "any"
+def _names_inside(item: JSONObject) -> list[Name]:
+    """What only the rows inside a row can read: the variables of a loop, the error of a handler."""
     types = {"index": "integer", "first": "boolean", "last": "boolean"}
-    types[item["config"].get("var_name") or ""] = type_
-    names = sorted(sets_names(item) - {item["result_key"]})
-    return [Name(name, types.get(name, "any"), "loop") for name in names]
+    names = [Name(name, types.get(name, "any"), "loop") for name in sorted(_bound(item))]
+    if item["action"] == "for":
+        return [replace(each, type="integer") for each in names]
+    if item["action"] == "on_error":
+        parts = [(each, f"{each.name}.{part}") for each in names for part in ("message", "type")]
+        return [*names, *(replace(each, name=name, type="text") for each, name in parts)]
+    return names
+
+
+def _bound(item: JSONObject) -> set[str]:
+    """The names that a row gives to the rows inside it, and to no others."""
+    action_type = registry.actions.find(item["action"])
+    if action_type is None or not (action_type.is_loop or action_type.handles_errors):
+        return set()
+    return action_type.sets_names(with_defaults(action_type.config_schema, item["config"]))
 
 
 def _set_by(item: JSONObject) -> dict[str, Name]:
     """The state keys that a row gives a value; the variables of a loop are those of its rows."""
-    names = sets_names(item)
-    if _is_loop(item):
-        names = {item["result_key"]} - {""}
-    found = {name: _literal(item, name) for name in names}
+    found = {name: _literal(item, name) for name in sets_names(item) - _bound(item)}
     if key := item["result_key"]:
         label = _("Result of “%(row)s”") % {"row": item["label"] or _type_name(item)}
         found[key] = replace(found[key], label=label)
@@ -249,8 +280,16 @@ def _set_by(item: JSONObject) -> dict[str, Name]:
 def _set_inside(rows: Sequence[JSONObject]) -> dict[str, Name]:
     """The state keys that rows and all the rows inside them give a value."""
     found: dict[str, Name] = {}
-    for placed in walk({"actions": rows}, only_enabled=True):
-        _note(found, _set_by(placed.row))
+    for item in rows:
+        if not item["enabled"]:
+            continue
+        _note(found, _set_by(item))
+        inside = _set_inside(item["children"])
+        if item["action"] == "branch":
+            # A run of its own, which hands back what it names.
+            handed = item["config"].get("keys") or ()
+            inside = {name: each for name, each in inside.items() if name in handed}
+        _note(found, inside)
     return found
 
 

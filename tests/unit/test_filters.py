@@ -23,6 +23,7 @@ from flowcontrol.expressions import (
     compile_expression,
     to_json,
 )
+from tests.unit.language import refusal
 
 NEW_YORK = ZoneInfo("America/New_York")
 NOON = datetime(2013, 2, 4, 17, 0, tzinfo=UTC)  # 12:00 in New York, the current time zone
@@ -585,3 +586,11 @@ def test_division_and_remainder_belong_together(number: int, divisor: int) -> No
         )
         == (number - rest) // divisor
     )
+
+
+def test_a_text_that_would_fill_the_memory_is_refused() -> None:
+    long = "a" * 3000
+    bomb = f'x|replace:"a=>{long}"|replace:"a=>{long}"|replace:"a=>{long}"'
+    assert "the result is too large" in refusal(bomb, x=long)
+    assert "the result is too large" in refusal("items|join:x", items=[1] * 10_000, x=long)
+    assert "the result is too large" in refusal("x|add:x|add:x", x="a" * 4_000_000)

@@ -105,6 +105,20 @@ def test_the_variable_of_a_loop_is_known_inside_it_only() -> None:
     assert loops_around(document, Place("after")) == []
 
 
+def test_the_error_is_known_inside_its_handler_only() -> None:
+    document = make_document(
+        row("try", Log("x")),
+        row("on_error", Log("x", uid="inside")),
+        Log("x", uid="after"),
+    )
+    assert state_names(document, Place("inside")) == {
+        "error": "any",
+        "error.message": "text",
+        "error.type": "text",
+    }
+    assert state_names(document, Place("after")) == {}
+
+
 def test_a_result_is_known_under_its_key_and_says_whose_it_is() -> None:
     document = make_document(
         row("demo.rebook_passengers", result_key="rebooking", label="Seats"),
@@ -203,6 +217,27 @@ def test_the_condition_of_a_trigger_row_reads_object_trigger_and_time() -> None:
     names = names_at(document, Place(triggers=("demo.flight_changed",)), model=Flight)
     roots = {each.name.split(".")[0] for each in names}
     assert roots == {"object", "trigger", "now", "today"}
+
+
+def test_a_row_that_waits_for_a_trigger_reads_what_that_one_brings() -> None:
+    document = make_document(
+        row("wait_for_trigger", trigger="demo.flight_changed", uid="wait"), Log("x", uid="log")
+    )
+    assert named(names_at(document, Place("wait")), "trigger.delay").type == "integer"
+    assert "trigger.delay" not in {each.name for each in names_at(document, Place("log"))}
+
+
+def test_a_branch_reads_nothing_of_its_neighbours_and_hands_back_what_it_names() -> None:
+    document = make_document(
+        row(
+            "parallel",
+            row("branch", row("update_state", state={"a": 1, "b": 2}), keys=["a"]),
+            row("branch", Log("x", uid="inside")),
+        ),
+        Log("x", uid="after"),
+    )
+    assert state_names(document, Place("inside")) == {}
+    assert state_names(document, Place("after")) == {"a": "integer"}
 
 
 def test_what_is_inside_a_record_is_found_in_its_value() -> None:
