@@ -1,4 +1,4 @@
-"""Moving runs while workers are at them: each run follows one version, and nothing is done twice."""
+"""Moving runs while workers are at them: each follows one version, and nothing is done twice."""
 
 from __future__ import annotations
 
