@@ -6,6 +6,7 @@ at all, because its object is gone or its input does not fit: that says nothing 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -210,7 +211,7 @@ def _told(document: Mapping[str, Any], key: str, value: Any) -> str:
         hidden = schema and not same(mask_secrets(schema, {key: value})[key], value)
     except ValueError:
         hidden = True  # a schema that is none: nobody knows what is secret
-    return MASK if hidden else repr(shown(value))
+    return MASK if hidden else json.dumps(shown(value), ensure_ascii=False)
 
 
 def row_names(document: Mapping[str, Any]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal
 
-from django.db import OperationalError, models, router, transaction
+from django.db import InterfaceError, OperationalError, models, router, transaction
 from django.utils.translation import gettext as _
 
 from flowcontrol.base import BaseAction, Continue, Directive, Effects, RunHandle
@@ -34,7 +34,13 @@ from flowcontrol.conf import settings
 from flowcontrol.cursor import RUN, Cursor, Frame
 from flowcontrol.documents import JSONObject, read_document
 from flowcontrol.drafting import draft_document, frozen
-from flowcontrol.exceptions import AuthorError, StartRefused, TrialRefused
+from flowcontrol.exceptions import (
+    AuthorError,
+    ClaimLost,
+    ConnectionLost,
+    StartRefused,
+    TrialRefused,
+)
 from flowcontrol.executing import execute_alone
 from flowcontrol.expressions import to_json
 from flowcontrol.failures import message_of
@@ -252,7 +258,7 @@ def try_flow(
     except _RollBack:
         assert result is not None
         return result
-    except OperationalError as error:
+    except (OperationalError, InterfaceError, ConnectionLost, ClaimLost) as error:
         raise TrialRefused(
             _("The database is busy at this moment: %(error)s. Please try again.")
             % {"error": error}

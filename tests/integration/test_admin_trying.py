@@ -339,7 +339,7 @@ def test_a_test_that_fails_says_why_in_the_list(client: Client, flow: Flow) -> N
     answer = client.post(url("flow_tests", flow.pk), follow=True)
     page = words(answer)
     assert "1 of 1 test did not pass." in page
-    assert "“way” should be 'bike' in the end and is 'truck'." in page
+    assert '“way” should be "bike" in the end and is "truck".' in page
     edit_action(flow, "wait", config={"duration": "P3D"})
     assert "before the last change" in words(client.get(url("flow_tests", flow.pk)))
 
@@ -354,7 +354,7 @@ def test_a_test_is_opened_tried_and_changed(client: Client, flow: Flow) -> None:
     assert "The test passes." in page
     page = words(attempt(client, flow, test=str(test.pk), state='{"kilos": 1}'))
     assert "The test fails:" in page
-    assert "should be 'truck'" in page
+    assert 'should be "truck"' in page
     saving(client, flow, test=str(test.pk), **{"test-name": "Very heavy"})
     assert FlowTest.objects.get().name == "Very heavy"
 
@@ -443,7 +443,7 @@ def test_a_failing_test_blocks_until_it_is_overruled(client: Client, flow: Flow)
     save_test(flow, "Heavy", state={"kilos": 30}, expectations={"state": {"way": "bike"}})
     page = words(publishing(client, flow))
     assert "Tests of the flow fail." in page
-    assert "The test “Heavy” fails: “way” should be 'bike'" in page
+    assert 'The test “Heavy” fails: “way” should be "bike"' in page
     assert "Publish although these tests fail." in page
     assert flow.versions.count() == 0
     assert publishing(client, flow, overrule="1", note="Hurry").status_code == 302

@@ -87,9 +87,9 @@ def test_a_test_passes_when_the_flow_does_what_is_expected(flow: Flow) -> None:
     ("expectations", "problem"),
     [
         ({"outcome": "aborted"}, "It should end as “aborted” and ended as “complete”."),
-        ({"state": {"way": "bike"}}, "“way” should be 'bike' in the end and is 'truck'."),
+        ({"state": {"way": "bike"}}, '“way” should be "bike" in the end and is "truck".'),
         ({"state": {"van": 1}}, "“van” should be 1 in the end and is missing."),
-        ({"state": {"way": None}}, "“way” should be None in the end and is 'truck'."),
+        ({"state": {"way": None}}, '“way” should be null in the end and is "truck".'),
         ({"reached": ["2.1"]}, "It should reach row 2.1 (set_state) and did not."),
         ({"reached": ["9"]}, "The row 9, which it should reach, is gone."),
         ({"not_reached": ["1.1"]}, "It should not reach row 1.1 (set_state) and did."),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core import mail
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import Model
 from django.db.models.signals import ModelSignal, post_save
 
@@ -725,6 +725,30 @@ def test_a_trial_ends_after_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None
     trial = tried(For(1_000_000, [UpdateState(n="n|add:1")]), state={"n": 0})
     assert trial.outcome == "stopped"
     assert "0.05" in trial.reason
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
+def test_texts_that_no_database_stores_are_refused(text: str) -> None:
+    with pytest.raises(TrialRefused):
+        tried(Log("x"), state={"n": text})
+    with pytest.raises(TrialRefused):
+        tried(Log("x"), trigger_payload={"n": text})
+    with pytest.raises(TrialRefused):
+        tried(row("test.ring", result_key="n"), answers={"1": {"result": text}})
+    with pytest.raises(TrialRefused):
+        tried(row("test.ring"), answers={"1": {"error": f"Broken: {text}"}})
+
+
+def test_a_busy_database_is_told_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*args: Any) -> Any:
+        raise OperationalError("database is locked")
+
+    flow = draft(Log("x"))
+    before = everything()
+    monkeypatch.setattr("flowcontrol.trying.claim_for_trial", busy)
+    with pytest.raises(TrialRefused, match="database is locked"):
+        try_flow(flow)
+    assert everything() == before
 
 
 @pytest.mark.parametrize("answers", [{"1": 5}, {"1": {"result": 1, "error": "x"}}, {"1": {}}, [1]])
