@@ -48,6 +48,7 @@ EXPECTATIONS_SCHEMA: Final[Mapping[str, Any]] = {
     },
     "additionalProperties": False,
 }
+"""What the expectations of a test may say; all of it optional."""
 
 TEST_FAILED: Final = "test-failed"
 """The code of the finding that says that a test fails."""
