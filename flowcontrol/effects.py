@@ -18,6 +18,7 @@ from flowcontrol.announcing import announce
 from flowcontrol.children import cancel_children
 from flowcontrol.conf import Clock
 from flowcontrol.cursor import Frame
+from flowcontrol.depths import below
 from flowcontrol.dialect import is_lost, run_connection
 from flowcontrol.directives import Directive
 from flowcontrol.exceptions import AuthorError, ClaimLost, ConnectionLost
@@ -58,7 +59,14 @@ def step_through_effects(piece: Slice, clock: Clock, next_step: Callable[[], Non
         ClaimLost: the run is not ours any more; what was not written is dropped.
         ConnectionLost: nobody knows what of the last step was written.
     """
-    connection = run_connection()
+    with below(piece.claim.depth):
+        row = _step_to_a_stop(run_connection(), piece, clock, next_step)
+        return row if row.is_written else write_stopped(piece, row)
+
+
+def _step_to_a_stop(
+    connection: BaseDatabaseWrapper, piece: Slice, clock: Clock, next_step: Callable[[], None]
+) -> WriteBack:
     row: WriteBack | None = None
     while row is None:
         next_step()
@@ -73,7 +81,7 @@ def step_through_effects(piece: Slice, clock: Clock, next_step: Callable[[], Non
             go_on = piece.step_through_afresh
         if row is None:
             row = guarded(connection, piece, partial(_go_on, piece, go_on))
-    return row if row.is_written else write_stopped(piece, row)
+    return row
 
 
 def _go_on(piece: Slice, step_through: Callable[[], Stop]) -> WriteBack | None:

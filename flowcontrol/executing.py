@@ -27,6 +27,7 @@ from flowcontrol.collecting import seldom
 from flowcontrol.compiling import ProgramPlan
 from flowcontrol.conf import Clock, settings
 from flowcontrol.cursor import Cursor
+from flowcontrol.depths import below
 from flowcontrol.dialect import run_connection
 from flowcontrol.effects import guarded, step_through_effects, write_stopped
 from flowcontrol.exceptions import ClaimLost, ConnectionLost, NotJSON, PoisonousRun
@@ -196,7 +197,8 @@ def _prepare(claim: Claim, needs: Needs, make: MakeSlice = Slice) -> Stopped | t
 
 
 def _start(piece: Slice) -> WriteBack | None:
-    return row_of(piece, piece.start())
+    with below(piece.claim.depth):
+        return row_of(piece, piece.start())
 
 
 def _lose(piece: Slice, error: Exception, clock: Clock, tally: Tally, holding: Holding) -> None:

@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import registry
 from flowcontrol.conf import settings
+from flowcontrol.depths import depth_here
 from flowcontrol.dialect import run_connection
 from flowcontrol.expressions import to_json
 from flowcontrol.matching import Result, match, match_these
@@ -123,6 +124,7 @@ def _new_firing(
         payload=to_json(dict(payload or {}), where="the payload"),
         state=to_json(dict(state), where="the start state") if state is not None else None,
         at=now,
+        depth=depth_here(),
         **object_reference(obj),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -316,6 +317,9 @@ class Slice:
             store_result(self.state, plan.result_key, woken)
             return woken
         handle.memo, handle.node = frame.memo, node
+        if frame.memo is not None and not plan.writes_json:
+            # What it changes in there counts only if it returns it.
+            handle.memo = deepcopy(frame.memo)
         handle.items = self.items.get(frame.uid) if self.items else None
         config = plan.config_for(handle) if plan.computed else plan.config
         ask = node.run if frame.phase == RUN else node.return_from_children
@@ -427,6 +431,18 @@ class Slice:
         if row is not None:
             pages[label] = Page([row])
         return row
+
+    def check_idle_turn(self, directive: Suspend | SuspendAndRepeat) -> None:
+        """Count a park that is over at once: that is no wait, and turns without one are limited.
+
+        Raises:
+            EndlessLoop: it was one too many.
+        """
+        if isinstance(directive, SuspendAndRepeat):
+            *around, top = self.cursor.frames
+            top = top._replace(turns=top.turns + 1)
+            self.cursor = Cursor((*around, top))
+            self._check_turns(self.cursor, self.program[top.uid])
 
     def _check_turns(self, cursor: Cursor, node: Node) -> None:
         for frame in reversed(cursor.frames):

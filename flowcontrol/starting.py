@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from flowcontrol import signals
 from flowcontrol.announcing import tell
 from flowcontrol.conf import settings
+from flowcontrol.depths import depth_here
 from flowcontrol.dialect import insert_rows, run_connection
 from flowcontrol.dispatching import announce_due
 from flowcontrol.exceptions import NotJSON, StartRefused
@@ -249,7 +250,7 @@ def plan_flowrun(
         firing=firing,
         parent_run=parent_run,
         awaited_as=awaited_as,
-        depth=_depth(flow, parent_run),
+        depth=_depth(flow, parent_run, firing),
         created_at=now,
         **object_reference(obj),
     )
@@ -341,20 +342,27 @@ def find_no_room(flow: Flow, run: FlowRun, *, counting_itself: bool = False) -> 
     ``counting_itself``: the run has a row already, which counts among those ever started.
     """
     runs = FlowRun.objects.for_flow(flow).exclude(pk=run.pk).order_by()
+    holding = runs.holding_a_slot()
     of_object = runs.filter(content_type=run.content_type, object_id=run.object_id)
-    if flow.max_per_object and run.object_id is not None and not counting_itself:
-        ever = of_object.exclude(outcome=Outcome.REFUSED)[: flow.max_per_object].count()
-        if ever >= flow.max_per_object:
-            told = ngettext(
-                '"%(flow)s" runs at most once for each object.',
-                '"%(flow)s" runs at most %(count)d times for each object.',
-                flow.max_per_object,
-            )
-            return NoRoom(told % {"flow": flow, "count": flow.max_per_object}, True)
+    if (
+        flow.max_per_object
+        and run.object_id is not None
+        and not counting_itself
+        and _are_there(of_object.exclude(outcome=Outcome.REFUSED), flow.max_per_object)
+    ):
+        told = ngettext(
+            '"%(flow)s" runs at most once for each object.',
+            '"%(flow)s" runs at most %(count)d times for each object.',
+            flow.max_per_object,
+        )
+        return NoRoom(told % {"flow": flow, "count": flow.max_per_object}, True)
     if (
         flow.max_concurrent_per_object
         and run.object_id is not None
-        and of_object.holding_a_slot().count() >= flow.max_concurrent_per_object
+        and _are_there(
+            holding.filter(content_type=run.content_type, object_id=run.object_id),
+            flow.max_concurrent_per_object,
+        )
     ):
         told = ngettext(
             '"%(flow)s" has %(count)d open run for this object; more are not allowed at the same '
@@ -364,7 +372,7 @@ def find_no_room(flow: Flow, run: FlowRun, *, counting_itself: bool = False) -> 
             flow.max_concurrent_per_object,
         )
         return NoRoom(told % {"flow": flow, "count": flow.max_concurrent_per_object})
-    if flow.max_concurrent and runs.holding_a_slot().count() >= flow.max_concurrent:
+    if flow.max_concurrent and _are_there(holding, flow.max_concurrent):
         told = ngettext(
             '"%(flow)s" has %(count)d open run; more are not allowed at the same time.',
             '"%(flow)s" has %(count)d open runs; more are not allowed at the same time.',
@@ -372,6 +380,11 @@ def find_no_room(flow: Flow, run: FlowRun, *, counting_itself: bool = False) -> 
         )
         return NoRoom(told % {"flow": flow, "count": flow.max_concurrent})
     return None
+
+
+def _are_there(runs: models.QuerySet[FlowRun], number: int) -> bool:
+    """Whether there are so many; it does not count any further."""
+    return runs[:number].count() >= number
 
 
 def _insert(run: FlowRun, flow: Flow, now: datetime) -> None:
@@ -480,10 +493,21 @@ def start_state(
     return dict(values)
 
 
-def _depth(flow: Flow, parent_run: FlowRun | None) -> int:
+def _depth(flow: Flow, parent_run: FlowRun | None, firing: Firing | None) -> int:
     """How many runs started one another above this one; a circle ends in an error that names it."""
+    # A firing may be matched elsewhere than where it was written.
+    depth = depth_here() if firing is None else firing.depth
+    if depth > settings.MAX_START_DEPTH and parent_run is None:
+        raise StartRefused(
+            _("Flows start one another %(depth)d deep; “%(flow)s” is not started again by %(by)s.")
+            % {
+                "depth": settings.MAX_START_DEPTH,
+                "flow": flow,
+                "by": firing.name if firing is not None else _("code"),
+            }
+        )
     if parent_run is None:
-        return 0
+        return depth
     if parent_run.depth >= settings.MAX_START_DEPTH:
         names = [flow.slug]
         run: FlowRun | None = parent_run
@@ -494,4 +518,4 @@ def _depth(flow: Flow, parent_run: FlowRun | None) -> int:
             _("Flows start one another %(depth)d deep: %(flows)s.")
             % {"depth": settings.MAX_START_DEPTH, "flows": " → ".join(reversed(names))}
         )
-    return parent_run.depth + 1
+    return max(depth, parent_run.depth + 1)

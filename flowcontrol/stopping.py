@@ -125,7 +125,10 @@ def yielded(piece: Slice, queue: str = "") -> WriteBack:
 def parked(piece: Slice, directive: Suspend | SuspendAndRepeat) -> WriteBack:
     """The run waiting for what ``directive`` says."""
     until = directive.until
-    piece.cursor = piece.cursor.parked()
+    if until is None or until > piece.handle.now:
+        piece.cursor = piece.cursor.parked()
+    else:
+        piece.check_idle_turn(directive)
     wait = NewWait(kind=_kind_of(directive), until=until)
     if directive.for_event:
         wait.trigger = directive.for_event

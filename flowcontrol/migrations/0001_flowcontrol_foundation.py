@@ -57,6 +57,15 @@ class Migration(migrations.Migration):
                 ("payload", models.JSONField(blank=True, default=dict, verbose_name="payload")),
                 ("state", models.JSONField(blank=True, null=True, verbose_name="start state")),
                 ("at", models.DateTimeField(verbose_name="at")),
+                (
+                    "depth",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="How many runs started one another before one of them fired this.",
+                        verbose_name="depth",
+                    ),
+                ),
                 ("results", models.JSONField(blank=True, default=list, verbose_name="results")),
                 (
                     "rows_matched",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from django.db.models.expressions import RawSQL
+from django.db.models.fields.json import KT
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.exceptions import TransitionRefused
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from flowcontrol.models.triggers import Firing
 
 
+# As the index of open runs has it: SQLite uses a partial index only where its condition stands in
+# the query word by word.
+_NOT_DONE: Final = ~models.Q(status=RawSQL("'done'", ()))
+
+
 class FlowRunQuerySet(models.QuerySet["FlowRun"]):
     def due(self, now: datetime) -> FlowRunQuerySet:
         """Runs that a worker may execute at ``now``."""
@@ -37,9 +44,20 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
         return self.filter(status__in=OPEN)
 
     def holding_a_slot(self) -> FlowRunQuerySet:
-        """Runs that count towards the limits of their flow."""
+        """Runs that count towards the limits of their flow.
+
+        A run that was paused in the queue had no slot and has none now.
+        """
         # A branch is part of the run that started it, which holds the slot.
-        return self.filter(status__in=HOLDS_A_SLOT, root_uid="")
+        pauses = RunEvent.objects.filter(
+            run=models.OuterRef("pk"), kind=EventKind.OPERATED, detail__did="pause"
+        )
+        was = pauses.order_by("-seq").values(was=KT("detail__was"))[:1]
+        return (
+            self.filter(_NOT_DONE, status__in=HOLDS_A_SLOT, root_uid="")
+            .alias(paused_as=models.Subquery(was, output_field=models.TextField()))
+            .exclude(status=Status.PAUSED, paused_as=Status.QUEUED)
+        )
 
     def for_flow(self, flow: Flow) -> FlowRunQuerySet:
         """Runs of ``flow``, whatever version they execute."""

@@ -81,6 +81,12 @@ class Firing(models.Model):
     payload = models.JSONField(_("payload"), default=dict, blank=True)
     state = models.JSONField(_("start state"), null=True, blank=True)
     at = models.DateTimeField(_("at"))
+    depth = models.PositiveSmallIntegerField(
+        _("depth"),
+        default=0,
+        editable=False,
+        help_text=_("How many runs started one another before one of them fired this."),
+    )
     results = models.JSONField(_("results"), default=list, blank=True)
     rows_matched = models.BooleanField(
         default=False,

@@ -135,7 +135,7 @@ def test_nothing_is_found_by_reading_the_runs_that_sleep(flow):
         ("a worker is lost", lose_a_worker, ""),
         ("rescue", lambda: [claim_suspect(), claim_suspect()], "flowcontrol_run_lease"),
         ("free what is paused", free_paused_suspects, "flowcontrol_run_lease"),
-        ("is there room", lambda: find_no_room(limited, about), "flowcontrol_run_"),
+        ("is there room", lambda: find_no_room(limited, about), "flowcontrol_run_open"),
         ("look into the queues", lambda: promote_queued(timezone.now()), "flowcontrol_run_queued"),
     ]
     for name, work, index in story:
