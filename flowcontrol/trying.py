@@ -544,7 +544,8 @@ class _Bench:
         return True
 
     def _has_answer(self, run: FlowRun) -> bool:
-        return not self._is_foreign(run) and bool(self.answers.get(run.action_uid))
+        given = self.answers.get(run.action_uid, ())
+        return not self._is_foreign(run) and any("timeout" not in answer for answer in given)
 
     def _is_foreign(self, run: FlowRun) -> bool:
         """Answers name rows of the flow that is tried, not of those it starts."""
@@ -651,6 +652,12 @@ class _Bench:
             case WaitKind.TASK:
                 return _("It would wait for a person's answer.")
             case WaitKind.CHILDREN:
+                children = FlowRun.objects.filter(parent_run=run, status=Status.FAILED)
+                if failed := children.exclude(awaited_as="").order_by("pk").first():
+                    told = _(
+                        "It would wait until a failed run that it started is repaired: %(why)s"
+                    )
+                    return told % {"why": failed.reason}
                 return _("It would wait for the runs that it started.")
             case WaitKind.TIME:
                 return _("It would look again and again whether it can go on.")

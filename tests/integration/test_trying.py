@@ -657,6 +657,14 @@ def test_branches_run_in_the_trial_and_their_rows_count() -> None:
     assert trial.ended == NOON + timedelta(days=1)
 
 
+def test_a_branch_that_fails_is_what_the_trial_tells_of() -> None:
+    broken = row("branch", UpdateState(n="n|add:1", a="b"), uid="left")
+    trial = tried(row("parallel", broken, uid="both"), Log("after"), state={"n": "x"})
+    assert (trial.outcome, trial.uid) == ("waiting", "both")
+    assert "add" in trial.reason
+    assert [step.uid for step in trial.steps if step.error] == ["1.1.1"]
+
+
 def test_a_trial_can_stop_inside_a_branch() -> None:
     branch = row("branch", Log("a"), Log("b", uid="here"), uid="left")
     trial = tried(row("parallel", branch, uid="both"), Log("after"), until="here")
