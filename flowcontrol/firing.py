@@ -55,10 +55,8 @@ def fire(
     with transaction.atomic():
         firing = _new_firing(trigger, obj, payload, state, now)
         firing.save(force_insert=True)
-        if immediate and not in_trial():
+        if immediate and not in_trial():  # in one it will not have happened
             _match_immediately(firing, now)
-    if in_trial():
-        return firing  # it will not have happened
     if firing.rows_matched and not in_foreign_transaction():
         _match_again(firing, now)
     else:
