@@ -291,6 +291,50 @@ def test_what_is_dragged_is_saved_as_it_is_shown(desk: Page, live_server: LiveSe
     assert seen() == [each.replace("else", "") or "else" for each in saved()]
 
 
+def test_rows_are_copied_into_another_flow_and_each_change_is_undone(
+    desk: Page, live_server: LiveServer
+) -> None:
+    desk.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    flow, other = drafting.create_flow("Long delay"), drafting.create_flow("Other")
+    drafting.replace_draft(flow, make_document(If("n > 1", [Log("a")]), Log("b")))
+    builder = Builder(desk, live_server, flow)
+    builder.row("If n > 1").focus()
+    builder.page.locator("#fc-list .fc-title").first.focus()
+    builder.press("Shift+ArrowDown", "Shift+ArrowDown", "Control+c")
+    desk.locator("#fc-live", has_text="Copied.").wait_for()
+    builder.press("Escape", "Home", "w")
+    desk.wait_for_selector("[data-fc-form]")
+    assert builder.shown == ["If …", ".If n > 1", "..Log “a”", "Log “b”"]
+    desk.locator("#fc-list .fc-title").last.focus()
+    builder.press("Control+x")
+    builder.press("Home", "Delete")
+    assert builder.shown == []
+    for expected in (
+        ["If …", ".If n > 1", "..Log “a”"],
+        ["If …", ".If n > 1", "..Log “a”", "Log “b”"],
+        ["If n > 1", ".Log “a”", "Log “b”"],
+    ):
+        builder.press("Control+z") if builder.shown else desk.locator(
+            "#fc-undo button"
+        ).first.click()
+        builder.settled()
+        assert builder.shown == expected
+    desk.reload()  # the steps are kept by the server
+    desk.locator("#fc-list .fc-title").first.focus()
+    builder.press("Control+Shift+z")
+    assert builder.shown[0] == "If …"
+
+    desk.locator("#fc-list .fc-title").last.focus()
+    builder.press("Control+c")
+    desk.locator("#fc-live", has_text="Copied.").wait_for()
+    there = Builder(desk, live_server, other)
+    desk.locator("#fc-undo").wait_for()
+    there.press("Control+v")
+    desk.locator("#fc-list .fc-title").wait_for()
+    assert there.shown == ["Log “b”"]
+    assert other.actions.get(action="log").uid != flow.actions.get(config__message="b").uid
+
+
 def test_the_second_of_two_people_is_refused_and_keeps_what_was_typed(
     desk: Page, live_server: LiveServer
 ) -> None:
