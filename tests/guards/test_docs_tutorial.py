@@ -99,7 +99,10 @@ class Newcomer:
 
     def fill(self, label: str, text: str) -> None:
         pattern = re.compile(rf"^{re.escape(self.told(label))}\b")
-        self.content.get_by_role("textbox", name=pattern).first.fill(self.typed(text))
+        textbox = self.content.get_by_role("textbox", name=pattern)
+        # A field that completes expressions is a box to choose from as well.
+        field = textbox.or_(self.content.get_by_role("combobox", name=pattern)).first
+        field.fill(self.typed(text))
 
     def log_in(self) -> None:
         self.page.goto(self.site)

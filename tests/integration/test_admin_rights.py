@@ -315,7 +315,7 @@ def test_a_selection_that_cannot_be_read_is_a_message(
 WORKING = {  # the buttons and links that change something, and the right each needs
     "Publish…": "publish_flow",
     "Start a run…": "start_flow",
-    "Try it…": "change_flow",
+    ">Try it</a>": "change_flow",
     "Switch off": "change_flow",
     ">Pause<": "change_flow",
     "Duplicate…": "add_flow",
