@@ -23,8 +23,7 @@ def create_runs(flow: Flow, number: int, state: dict[str, Any]) -> list[FlowRun]
 
 def create_sleepers(flow: Flow, number: int) -> None:
     """Runs that wait until some day in the next years, made by the database itself."""
-    now = timezone.now()
-    until = now + timedelta(days=1)
+    first = until = timezone.now() + timedelta(days=1)
     if connection.vendor == "postgresql":
         numbers = "SELECT n FROM generate_series(1, %s) AS numbers (n)"
         due = "%s::timestamptz + n * interval '1 minute'"
@@ -34,13 +33,17 @@ def create_sleepers(flow: Flow, number: int) -> None:
             "(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < %s) SELECT n FROM numbers"
         )
         due = "datetime(%s, n || ' minutes')"
-        now, until = (moment.replace(tzinfo=None) for moment in (now, until))
+        first = first.replace(tzinfo=None)
+    # A copy of one that is there, whatever columns it has.
+    [run] = create_runs(flow, 1, {})
+    FlowRun.objects.filter(pk=run.pk).update(status="waiting", visit=1, seq=1, due=until)
+    columns = [str(field.column) for field in FlowRun._meta.concrete_fields if field.column != "id"]
+    values = [due if column == "due" else column for column in columns]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {FlowRun._meta.db_table} (flow_id, version_id, depth, status, outcome, "
-            "reason, state, cursor, action_uid, due, queue, rescues, attempts, visit, seq, "
-            "created_at) SELECT %s, %s, 0, 'waiting', '', '', '{}', '{}', '', "
-            f"{due}, '', 0, 0, 1, 1, %s FROM ({numbers}) AS numbers",
-            [flow.pk, flow.live_version_id, until, now, number],
+            f"INSERT INTO {FlowRun._meta.db_table} ({', '.join(columns)}) "
+            f"SELECT {', '.join(values)} FROM {FlowRun._meta.db_table}, ({numbers}) AS numbers "
+            "WHERE id = %s",
+            [first, number, run.pk],
         )
         cursor.execute("ANALYZE")
