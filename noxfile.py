@@ -65,7 +65,7 @@ def environment(session: nox.Session, name: str, needs: Sequence[str], python: s
 def development(session: nox.Session) -> Path:
     needs = [
         "-e",
-        ".[celery,demo,postgres,webhooks]",
+        f".[{EXTRAS}]",
         *group("test"),
         *group("lint"),
         *group("docs"),

@@ -194,7 +194,7 @@ def create_flowruns(
 def _key_for(token: str, obj: models.Model) -> str:
     """The key of the run that the start ``token`` makes for ``obj``; it fits its column."""
     key = f"{token}:{obj.pk}"
-    return key if len(key) <= 200 else f"{token}:{hashlib.sha256(key.encode()).hexdigest()}"
+    return key if len(key) <= 200 else f"{token[:100]}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _insert_batch(

@@ -305,7 +305,7 @@ def _runs_of(obj: Model) -> list[FlowRun]:
     """One more than is shown. A proxy is the same object as what it stands for."""
     runs = FlowRun.objects.filter(content_type__in=_kinds(obj), object_id=str(obj.pk))
     runs = runs.select_related("flow").prefetch_related("waits").order_by("-pk")
-    return list(runs.defer("state", "cursor", "wakeup")[: RUNS_SHOWN + 1])
+    return list(runs.defer("state", "items", "wakeup")[: RUNS_SHOWN + 1])
 
 
 def _kinds(obj: Model) -> list[ContentType]:

@@ -138,7 +138,9 @@ def show_run(visit: RunVisit) -> HttpResponse:
     reference: Reference = (run.content_type_id, run.object_id)
     found = objects_of([reference]).get(reference)
     site = visit.site
-    children = run.child_runs.select_related("flow").defer("state", "cursor").order_by("-pk")
+    children = (
+        run.child_runs.select_related("flow").defer("state", "cursor", "items").order_by("-pk")
+    )
     may_see_flow = may_see(visit.request, Flow)
     return visit.render(
         "run.html",
@@ -370,7 +372,7 @@ class FlowRunAdmin(SelectionMixin, PagesAdmin[FlowRun]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
         runs = super().get_queryset(request).select_related("flow", "content_type")
-        return runs.defer("state", "cursor", "wakeup")
+        return runs.defer("state", "cursor", "items", "wakeup")
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return RunList
