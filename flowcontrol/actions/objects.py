@@ -46,6 +46,30 @@ _FIELDS: Final = {"type": "object", "minProperties": 1}
 _EVALUATE: Final = {"type": "boolean", "default": False}
 
 
+_LABELS: Final[Mapping[str, Any]] = {
+    "model": _("Type of object"),
+    "fields": _("Fields"),
+    "where": _("Where"),
+    "evaluate": _("Texts are expressions"),
+    "becomes_object": _("The run goes on about it"),
+}
+_HELP: Final[Mapping[str, Any]] = {
+    "model": _("As app_label.model; allowed are those of FLOWCONTROL_CONTENT_TYPES."),
+    "fields": _(
+        'A JSON object of names and values: {"status": "closed"}. A relation is set by the '
+        "key of what it points at."
+    ),
+    "where": _(
+        'Names and values that have to match: {"status": "open"}. A comparison is written '
+        'behind the name: {"delay__gte": 15}.'
+    ),
+}
+
+
+def _chosen(told: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: told[name] for name in names if name in told}
+
+
 class ObjectAction(BaseAction):
     """What the rows of this group share."""
 
@@ -54,24 +78,6 @@ class ObjectAction(BaseAction):
     effects: ClassVar[Effects] = "database"
     can_try = True  # see _write_in_trial
     verb: ClassVar[Verb] = "change"
-    labels: ClassVar[Mapping[str, Any]] = {
-        "model": _("Type of object"),
-        "fields": _("Fields"),
-        "where": _("Where"),
-        "evaluate": _("Texts are expressions"),
-        "becomes_object": _("The run goes on about it"),
-    }
-    help_texts: ClassVar[Mapping[str, Any]] = {
-        "model": _("As app_label.model; allowed are those of FLOWCONTROL_CONTENT_TYPES."),
-        "fields": _(
-            'A JSON object of names and values: {"status": "closed"}. A relation is set by the '
-            "key of what it points at."
-        ),
-        "where": _(
-            'Names and values that have to match: {"status": "open"}. A comparison is written '
-            'behind the name: {"delay__gte": 15}.'
-        ),
-    }
 
     @classmethod
     def check_config(cls, config: Config) -> list[tuple[str, str, str]]:
@@ -125,6 +131,8 @@ class SetFields(ObjectAction):
     name = "set_fields"
     verbose_name = _("Set fields of the object")
     description = _("Changes fields of the object that the run is about.")
+    labels = _chosen(_LABELS, "fields", "evaluate")
+    help_texts = _chosen(_HELP, "fields", "evaluate")
     config_schema = {
         "type": "object",
         "properties": {"fields": _FIELDS, "evaluate": _EVALUATE},
@@ -164,6 +172,8 @@ class CreateObject(ObjectAction):
     verbose_name = _("Create object")
     description = _("Creates an object of any type that flows may change.")
     verb = "add"
+    labels = _chosen(_LABELS, "model", "fields", "evaluate", "becomes_object")
+    help_texts = _chosen(_HELP, "model", "fields", "evaluate", "becomes_object")
     config_schema = {
         "type": "object",
         "properties": {
@@ -197,6 +207,8 @@ class UpdateMatching(ObjectAction):
     name = "update_matching"
     verbose_name = _("Update matching objects")
     description = _("Changes fields of all objects of a type that match.")
+    labels = _chosen(_LABELS, "model", "where", "fields", "evaluate")
+    help_texts = _chosen(_HELP, "model", "where", "fields", "evaluate")
     config_schema = {
         "type": "object",
         "properties": {
@@ -240,7 +252,7 @@ class UpdateMatching(ObjectAction):
 
     def sentence(self, config: Config) -> str:
         where = config.get("where")
-        told = shown(where) if is_computed(where) or not where else _pairs(where)
+        told = _pairs(where) if isinstance(where, dict) and not is_computed(where) else shown(where)
         return _now("Set %(fields)s of every %(model)s where %(where)s") % {
             "fields": _in_words(config.get("fields")),
             "model": shown(config.get("model", "…")),

@@ -307,6 +307,8 @@ def test_rows_are_copied_into_another_flow_and_each_change_is_undone(
     assert builder.shown == ["If …", ".If n > 1", "..Log “a”", "Log “b”"]
     desk.locator("#fc-list .fc-title").last.focus()
     builder.press("Control+x")
+    # The clipboard takes its time; what is cut goes only when it has it.
+    desk.locator("#fc-list").get_by_text("Log “b”").wait_for(state="detached")
     builder.press("Home", "Delete")
     assert builder.shown == []
     for expected in (

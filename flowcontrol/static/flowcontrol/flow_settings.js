@@ -90,19 +90,26 @@
     };
 
     let opened = "";
+    let known = null;
 
     const forget = () => {
+        known = typedIn();
         opened = typed();
     };
 
-    document.addEventListener("flowcontrol:forms", forget);
+    document.addEventListener("flowcontrol:forms", () => {
+        // Other parts of the page come anew as well; what is typed here meanwhile is still typed.
+        if (typedIn() !== known) {
+            forget();
+        }
+    });
 
     if (builder) {
         const { isDirty, save } = builder;
         builder.isDirty = () => isDirty() || typed() !== opened;
-        builder.save = (submitter) => {
+        builder.save = (submitter, options) => {
             const form = typedIn();
-            return form === null ? save(submitter) : send(form);
+            return form === null ? save(submitter, options) : send(form);
         };
 
         if (location.hash === HASH) {

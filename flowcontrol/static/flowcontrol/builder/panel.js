@@ -57,7 +57,7 @@
         if (answer === "save") {
             return builder.save(anyway, { stay: true });
         }
-        if (answer === "stay") {
+        if (answer === "stay" && form() !== null) {
             fieldToFocus()?.focus();
         }
         return answer === "discard";
