@@ -309,18 +309,19 @@ NO_RESCUE: Final = Variant(
 
 
 @pytest.mark.parametrize(
-    ("variant", "kills", "told"),
-    [(NO_RESCUE, 3, "Nobody rescued"), (CLAIM_UNPROVED, 0, "without a reason")],
+    ("variant", "runs", "kills", "told"),
+    [(NO_RESCUE, 40, 10, "Nobody rescued"), (CLAIM_UNPROVED, 20, 0, "without a reason")],
     ids=str,
 )
 def test_the_proof_notices(
     variant: Variant,
+    runs: int,
     kills: int,
     told: str,
     outside: Outside,
     chance: random.Random,
     tmp_path: Path,
 ):
-    few = partial(check_kills, runs=20, crashes=0, seconds=15, messages=[FAN_OUT])
+    few = partial(check_kills, runs=runs, crashes=0, seconds=15, messages=[FAN_OUT])
     with variant.applied(), pytest.raises(AssertionError, match=told):
         few(outside, chance, tmp_path, kills=kills)
