@@ -191,8 +191,8 @@ def _sources(slug: str, left_out: LeftOut) -> dict[str, JSONObject]:
     if not left_out.keys() <= found.keys():
         # After a cut they are where undo would bring them back from.
         changes = DraftChange.objects.filter(flow=flow, verb__in=("cut", "delete"))
-        patches = changes.exclude(patch=None).order_by("-revision")
-        for patch in patches.values_list("patch", flat=True)[:20]:
+        patches = changes.order_by("-revision").values_list("patch", flat=True)
+        for patch in patches[:20]:
             for uid, change in (patch or {}).get("rows", {}).items():
                 if isinstance(change, list) and change[0] is not None:
                     found.setdefault(uid, {"uid": uid, **change[0]})
