@@ -152,7 +152,9 @@ def test_the_settings_open_beside_the_actions(desk: Page, live_server: LiveServe
     panel = desk.locator("#fc-panel")
     panel.locator("#id_condition").fill("a ==")
     panel.get_by_role("button", name="Save the settings").click()
-    panel.get_by_text("ends too early").wait_for()
+    # The field says at once what is wrong; the answer to the save says so in a note.
+    panel.locator(".errornote").first.wait_for()
+    panel.get_by_text("ends too early").first.wait_for()
     # What is typed is not lost to a row that is opened meanwhile.
     panel.locator("#id_condition").fill("n <")
     desk.locator("#fc-list .fc-title").first.click()
