@@ -52,6 +52,7 @@ def set_the_scene() -> None:
         ),
         ForEach("letters", [row("proof.insert_in_group"), UpdateState(n="n|add:1")]),
         StartFlow("sub", wait=True, take_keys=["z"]),
+        row("wait_until", condition="now > '2013-02-08T14:30:00+00:00'", interval="PT10M"),
         row("start_flow_for_each", items="letters", flow="leaf", at_once=2, result_key="counts"),
         row("proof.fire", trigger="proof.answered"),
         WaitForTrigger("proof.answered", look_back="PT1H", result_key="by"),
