@@ -55,12 +55,14 @@ def start_child(
     *,
     state: Mapping[str, Any] | None = None,
     group: str = "",
+    continue_after: datetime | None = None,
 ) -> FlowRun:
     """Start a run of another flow from inside an action.
 
     With ``group`` the action can wait for it: it answers
     ``SuspendAndRepeat(for_children=group)`` and is asked again when one of the group ends or
-    fails. ``run.step_key`` makes a good group. Only for actions with ``database`` effects.
+    fails. ``run.step_key`` makes a good group. ``continue_after`` (aware) is when it begins, by
+    default now. Only for actions with ``database`` effects.
 
     Raises:
         StartRefused: with the reason.
@@ -72,6 +74,7 @@ def start_child(
         user=run.user,
         parent_run=FlowRun.objects.only("pk", "depth", "flow_id").get(pk=run.pk),
         awaited_as=group,
+        continue_after=continue_after,
         now=run.now,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
@@ -26,6 +26,9 @@ from flowcontrol.registry import register_action
 Config = Mapping[str, Any]
 
 _CONDITION = {"type": "string", "format": "expression", "minLength": 1}
+VARIABLE: Final = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]*$", "maxLength": 100}
+"""The name of a loop variable."""
+
 _TARGET = {"type": "string", "enum": ["parent", "loop"], "default": "parent"}
 
 
@@ -157,11 +160,7 @@ class For(ControlAction):
             "start": {"type": "integer", "default": 0},
             "end": {"type": "integer"},
             "step": {"type": "integer", "default": 1, "not": {"const": 0}},
-            "var_name": {
-                "type": "string",
-                "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
-                "maxLength": 100,
-            },
+            "var_name": VARIABLE,
         },
         "required": ["end"],
         "additionalProperties": False,

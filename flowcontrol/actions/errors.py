@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.actions.control import VARIABLE
 from flowcontrol.actions.wording import shown
 from flowcontrol.base import (
     Abort,
@@ -62,12 +63,7 @@ class OnError(_ErrorAction):
         "properties": {
             "errors": {"type": "array", "items": {"type": "string", "minLength": 1}, "default": []},
             "message": {"type": "string", "default": ""},
-            "var_name": {
-                "type": "string",
-                "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
-                "maxLength": 100,
-                "default": "error",
-            },
+            "var_name": {**VARIABLE, "default": "error"},
         },
         "additionalProperties": False,
     }

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.actions.lists import ITEM_PROPERTIES
 from flowcontrol.actions.state import check_values, evaluated
 from flowcontrol.actions.waiting import as_moment, moment_after
 from flowcontrol.actions.wording import shown, shown_duration
@@ -27,13 +28,14 @@ from flowcontrol.base import (
 from flowcontrol.children import children_of, look_at_children, start_child, told_failure
 from flowcontrol.durations import parse_duration
 from flowcontrol.exceptions import StartRefused
-from flowcontrol.models import FlowRun
 from flowcontrol.pages import Page, as_list, as_rows, key_of, page_after
 from flowcontrol.registry import register_action
-from flowcontrol.starting import create_flowrun
 
 Config = Mapping[str, Any]
 
+
+ON_FAILURE: Final = {"type": "string", "enum": ["wait", "fail", "continue"], "default": "wait"}
+"""What a row does when a run that it waits for goes wrong."""
 
 START_PROPERTIES: Final[Mapping[str, Any]] = {
     "flow": {"type": "string", "format": "flow"},
@@ -96,11 +98,7 @@ class StartFlow(BaseAction):
             "delay": {"type": "string", "format": "duration"},
             "wait": {"type": "boolean", "default": False},
             "take_keys": {"type": "array", "items": {"type": "string"}, "default": []},
-            "on_failure": {
-                "type": "string",
-                "enum": ["wait", "fail", "continue"],
-                "default": "wait",
-            },
+            "on_failure": ON_FAILURE,
         },
         "required": ["flow"],
         "additionalProperties": False,
@@ -128,15 +126,13 @@ class StartFlow(BaseAction):
             return self._look(run, run.memo)
         waits = bool(config.get("wait"))
         try:
-            started = create_flowrun(
+            started = start_child(
+                run,
                 config["flow"],
                 obj if config.get("pass_object", True) else None,
                 state=start_state(run, config),
-                user=run.user,
+                group=run.step_key if waits else "",
                 continue_after=self._start_at(run, config),
-                parent_run=FlowRun.objects.only("pk", "depth", "flow_id").get(pk=run.pk),
-                awaited_as=run.step_key if waits else "",
-                now=run.now,
             )
         except StartRefused as refused:
             told = _now("Not started: %(reason)s") % {"reason": refused.reason}
@@ -221,20 +217,10 @@ class StartFlowForEach(BaseAction):
     config_schema = {
         "type": "object",
         "properties": {
-            "items": {"type": "string", "format": "expression", "minLength": 1},
-            "var_name": {
-                "type": "string",
-                "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
-                "maxLength": 100,
-                "default": "item",
-            },
+            **ITEM_PROPERTIES,
             **START_PROPERTIES,
             "at_once": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
-            "on_failure": {
-                "type": "string",
-                "enum": ["wait", "fail", "continue"],
-                "default": "wait",
-            },
+            "on_failure": ON_FAILURE,
         },
         "required": ["items", "flow"],
         "additionalProperties": False,

@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.actions.control import ControlAction
+from flowcontrol.actions.control import VARIABLE, ControlAction
 from flowcontrol.base import Directive, Enter, FlowDirective, RunHandle
 from flowcontrol.pages import Page, as_list, as_rows, key_of, label_of, page_after
 from flowcontrol.registry import register_action
@@ -18,6 +18,13 @@ Config = Mapping[str, Any]
 
 ROUND_NAMES: Final = ("index", "first", "last")
 """What the rows inside can read beside the item: its number from 0, and whether it is an end."""
+
+
+ITEM_PROPERTIES: Final[Mapping[str, Any]] = {
+    "items": {"type": "string", "format": "expression", "minLength": 1},
+    "var_name": {**VARIABLE, "default": "item"},
+}
+"""What every row asks that does something for each of many things."""
 
 
 @register_action
@@ -37,15 +44,7 @@ class ForEach(ControlAction):
     has_budget = False
     config_schema = {
         "type": "object",
-        "properties": {
-            "items": {"type": "string", "format": "expression", "minLength": 1},
-            "var_name": {
-                "type": "string",
-                "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
-                "maxLength": 100,
-                "default": "item",
-            },
-        },
+        "properties": ITEM_PROPERTIES,
         "required": ["items"],
         "additionalProperties": False,
     }

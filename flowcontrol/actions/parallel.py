@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.actions.flows import ON_FAILURE
 from flowcontrol.actions.wording import shown
 from flowcontrol.base import (
     ActionFailed,
@@ -57,11 +58,7 @@ class Parallel(BaseAction):
         "properties": {
             "join": {"type": "string", "enum": ["all", "first", "number"], "default": "all"},
             "number": {"type": "integer", "minimum": 1, "default": 1},
-            "on_failure": {
-                "type": "string",
-                "enum": ["wait", "fail", "continue"],
-                "default": "wait",
-            },
+            "on_failure": ON_FAILURE,
         },
         "additionalProperties": False,
     }
