@@ -413,12 +413,15 @@ class Slice:
         """The loop variables of all open blocks; those inside hide those outside."""
         names: dict[str, Any] = {}
         for frame in self.cursor.frames:
-            if frame.names:
-                objects = {**names.get("$objects", {}), **frame.names.get("$objects", {})}
-                names.update(frame.names)
-                if objects:
-                    plain = frame.names.keys() - frame.names.get("$objects", {}).keys()
-                    names["$objects"] = {key: objects[key] for key in objects.keys() - plain}
+            if not frame.names:
+                continue
+            outer, inner = names.get("$objects"), frame.names.get("$objects", {})
+            names.update(frame.names)
+            if outer:
+                plain = frame.names.keys() - inner.keys()
+                names["$objects"] = {
+                    name: row for name, row in {**outer, **inner}.items() if name not in plain
+                }
         return names
 
     def _object_named(self, label: str, key: Any) -> models.Model | None:
