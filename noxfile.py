@@ -246,7 +246,7 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """The figures: steps, runs and sweeps per second."""
+    """The figures: steps, runs and sweeps per second, and how the builder feels."""
     programs = development(session)
     if not (ROOT / "tests" / "benchmarks" / "__main__.py").exists():
         leave_out(session, "There is no tests/benchmarks yet")

@@ -5,9 +5,9 @@ Re-exports :class:`FlowDirective` and the directives, so that one import is enou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from flowcontrol.directives import (
     NO_RESULT,
@@ -223,6 +223,9 @@ class RunHandle:
     render.alters_data = True  # type: ignore[attr-defined]
 
 
+T = TypeVar("T")
+
+
 class Surroundings(Protocol):
     """What a row may know of its flow while the draft is being checked."""
 
@@ -237,6 +240,15 @@ class Surroundings(Protocol):
     @property
     def identity(self) -> Any:
         """This user, or ``None``."""
+
+    def configs_of(self, action: str) -> Sequence[Mapping[str, Any]]:
+        """The configs of all rows of this type that are switched on, this one among them."""
+
+    def once(self, key: str, look_up: Callable[[], T]) -> T:
+        """What ``look_up`` gives; it is called once for all rows of a flow.
+
+        A flow of 500 rows is checked after each change: what rows name is looked up together.
+        """
 
 
 def _nothing() -> None:

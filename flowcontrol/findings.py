@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal
+from itertools import chain
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
+from django.apps import apps
+from django.db.models import Model
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 
 from flowcontrol import registry
 from flowcontrol.base import BaseAction
 from flowcontrol.compiling import current_config
+from flowcontrol.dataflow import (
+    SETS_VALUES,
+    extra_names,
+    names_in,
+    reads_names,
+    references,
+    sets_are_known,
+    sets_computed_names,
+    sets_names,
+)
 from flowcontrol.documents import JSONObject, read_document, walk
 from flowcontrol.drafting import MAX_DEPTH
 from flowcontrol.exceptions import AuthorError, ExpressionSyntaxError
-from flowcontrol.expressions import RESERVED_NAMES, compile_expression, compile_template
+from flowcontrol.expressions import RESERVED_NAMES, compile_expression
 from flowcontrol.expressions.libraries import on_filters_changed
 from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
 from flowcontrol.models import Flow, user_named
+from flowcontrol.names import known_at_rows, state_schema_keys, strange_fields
 from flowcontrol.problems import Problem
-from flowcontrol.schemas import (
-    check_schema,
-    computed_properties,
-    find_problems,
-    find_value_problems,
-    is_computed,
-)
+from flowcontrol.schemas import check_schema, find_problems, find_value_problems
 
 Severity = Literal["error", "warning"]
+
+T = TypeVar("T")
 
 ENDS_THE_RUN: Final = frozenset({"stop"})
 LEAVES_THE_BLOCK: Final = frozenset({"leave", "break"})
 ENDS_A_LOOP: Final = frozenset({"break", "stop"})
-SETS_VALUES: Final = frozenset({"set_state", "update_state"})
-CHANGES_OBJECTS: Final = frozenset({"set_fields", "create_object", "update_matching"})
-EVALUATES_TEXTS: Final = frozenset(
-    {*SETS_VALUES, *CHANGES_OBJECTS, "start_flow", "start_flow_for_each"}
-)
-EVALUATED: Final = ("state", "fields", "where")
-"""The values whose texts are expressions if the row says so, see ``evaluate``."""
+STARTS_FLOWS: Final = frozenset({"start_flow", "start_flow_for_each"})
 
 FIXES: Final[Mapping[str, Any]] = {
     "config": gettext_lazy("Open the row and correct it."),
@@ -52,6 +56,7 @@ FIXES: Final[Mapping[str, Any]] = {
         "Change a value that the condition reads, or end the loop by “Leave branch”."
     ),
     "expression": gettext_lazy("Correct the expression, or leave it empty."),
+    "flow-off": gettext_lazy("Switch that flow on, or choose another one."),
     "missing-flow": gettext_lazy("Choose a flow that is there."),
     "missing-identity": gettext_lazy("Choose a user under “acts as” in the settings of the flow."),
     "missing-person": gettext_lazy("Correct the name, or choose somebody who is there."),
@@ -74,7 +79,13 @@ FIXES: Final[Mapping[str, Any]] = {
     "unknown-action": gettext_lazy(
         "Choose another action, or install the app that this one belongs to."
     ),
+    "unknown-field": gettext_lazy("Correct the name, or choose one from the suggestions."),
+    "unpublished-flow": gettext_lazy("Publish that flow first, or choose another one."),
     "unreachable": gettext_lazy("Delete the row, or put a condition on the one before it."),
+    "unset-here": gettext_lazy(
+        "Set the value before this row. If runs start with it, or an action of your own sets it, "
+        "name it in the state schema."
+    ),
     "unset-name": gettext_lazy(
         "Correct the name or set the value before. If runs start with it, or an action of your "
         "own sets it, name it in the state schema."
@@ -109,7 +120,7 @@ def find_all(document: Mapping[str, Any], *, flow: Flow | None = None) -> list[F
     """
     found = [
         *_flow_findings(document),
-        *_row_findings(document),
+        *_row_findings(document, flow),
         *_block_findings(document["actions"], in_loop=False),
         *_name_findings(document),
         *_start_circles(document, flow),
@@ -141,14 +152,13 @@ def _flow_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def _row_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
-    flows = _flows_that_exist(document)
-    surroundings = _Surroundings(document)
+def _row_findings(document: Mapping[str, Any], flow: Flow | None) -> Iterator[Finding]:
+    surroundings = _Surroundings(document, flow)
     for placed in walk(document, only_enabled=True):
         item = placed.row
         if placed.depth + 2 > MAX_DEPTH:
             yield _error("depth", item, _("Blocks are nested too deep here."))
-        yield from _config_findings(item, flows, surroundings)
+        yield from _config_findings(item, surroundings)
         if item["retry"] is not None:
             for problem in find_value_problems(RETRY_SCHEMA, item["retry"]):
                 yield _error("retry", item, str(problem), "retry")
@@ -167,21 +177,60 @@ def _reserved(name: str) -> str:
     return _("“%(name)s” has a meaning of its own in expressions.") % {"name": name}
 
 
-class _Surroundings:
-    """What rows may know of the flow of a document; the user is read once, if any row asks."""
+class _Started(NamedTuple):
+    """What is to be known of a flow that a row starts."""
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    name: str
+    is_published: bool
+    is_on: bool
+
+
+class _Surroundings:
+    """What rows may know of the flow of a document, and of others; each is read once, if asked."""
+
+    def __init__(self, document: Mapping[str, Any], flow: Flow | None) -> None:
         self.content_type: str | None = document["content_type"]
         self.acts_as: str | None = document["identity"]
+        self.slug = flow.slug if flow is not None else ""
+        self._document = document
+        self._found: dict[str, Any] = {}
+
+    def configs_of(self, action: str) -> list[Mapping[str, Any]]:
+        return [
+            placed.row["config"]
+            for placed in walk(self._document, only_enabled=True)
+            if (found := registry.actions.find(placed.row["action"])) is not None
+            and found.name == action
+        ]
+
+    def once(self, key: str, look_up: Callable[[], T]) -> T:
+        if key not in self._found:
+            self._found[key] = look_up()
+        found: T = self._found[key]
+        return found
 
     @cached_property
     def identity(self) -> Any:
         return user_named(self.acts_as)
 
+    @cached_property
+    def flows(self) -> dict[str, _Started]:
+        """The flows that the rows name, by short name: one query whatever the number of rows."""
+        named = {
+            slug
+            for placed in walk(self._document, only_enabled=True)
+            if (found := registry.actions.find(placed.row["action"])) is not None
+            for _field, slug in references(found, "flow", placed.row["config"])
+        }
+        rows = Flow.objects.filter(slug__in=named).order_by()
+        columns = rows.values_list("slug", "name", "live_version", "active_at")
+        return {
+            slug: _Started(name, live is not None, active_at is not None)
+            for slug, name, live, active_at in columns
+        }
 
-def _config_findings(
-    item: JSONObject, flows: set[str], surroundings: _Surroundings
-) -> Iterator[Finding]:
+
+def _config_findings(item: JSONObject, surroundings: _Surroundings) -> Iterator[Finding]:
     action_type = registry.actions.find(item["action"])
     if action_type is None:
         yield _error("unknown-action", item, registry.actions.unknown(item["action"]))
@@ -207,7 +256,7 @@ def _config_findings(
         yield told("config", item, message, field)
     for code, field, message in action_type.check_in_flow(config, surroundings):
         yield _error(code, item, message, field)
-    yield from _reference_findings(item, action_type, config, flows)
+    yield from _reference_findings(item, action_type, config, surroundings)
     name = config.get("var_name")
     if action_type.is_loop and isinstance(name, str) and name in RESERVED_NAMES:
         yield _error("reserved-name", item, _reserved(name), "var_name")
@@ -228,42 +277,31 @@ on_filters_changed(_problems_of.cache_clear)
 
 
 def _reference_findings(
-    item: JSONObject, action_type: type[BaseAction], config: Mapping[str, Any], flows: set[str]
+    item: JSONObject,
+    action_type: type[BaseAction],
+    config: Mapping[str, Any],
+    surroundings: _Surroundings,
 ) -> Iterator[Finding]:
-    for field, value in _references(action_type, "flow", config):
-        if value not in flows:
-            message = _("There is no flow “%(slug)s”.") % {"slug": value}
+    for field, slug in references(action_type, "flow", config):
+        found = surroundings.flows.get(slug)
+        if found is None:
+            message = _("There is no flow “%(slug)s”.") % {"slug": slug}
             yield _error("missing-flow", item, message, field)
-    for field, value in _references(action_type, "trigger", config):
+        elif action_type.starts_children and slug != surroundings.slug:
+            yield from _start_findings(item, field, found)
+    for field, value in references(action_type, "trigger", config):
         if value not in registry.triggers:
             yield _error("missing-trigger", item, registry.triggers.unknown(value), field)
 
 
-def _flows_that_exist(document: Mapping[str, Any]) -> set[str]:
-    """The slugs of all flows, if any row names one: one query whatever the number of rows."""
-    named = {placed.row["action"] for placed in walk(document, only_enabled=True)}
-    schemas = (found.config_schema for name in named if (found := registry.actions.find(name)))
-    if not any(_fields(schema, "flow") for schema in schemas):
-        return set()
-    return set(Flow.objects.values_list("slug", flat=True))
-
-
-def _references(
-    action_type: type[BaseAction], kind: str, config: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    """The fixed texts of a config whose format is ``kind``, by field."""
-    for field in _fields(action_type.config_schema, kind):
-        value = config.get(field)
-        if isinstance(value, str) and value:
-            yield field, value
-
-
-def _fields(schema: Mapping[str, Any], kind: str) -> list[str]:
-    """The properties whose format is ``kind``."""
-    properties = schema.get("properties", {}).items()
-    return [
-        name for name, sub in properties if isinstance(sub, Mapping) and sub.get("format") == kind
-    ]
+def _start_findings(item: JSONObject, field: str, started: _Started) -> Iterator[Finding]:
+    """What keeps a flow that is there from being started."""
+    if not started.is_published:
+        message = _("“%(flow)s” has not been published: nothing would be started.")
+        yield _warning("unpublished-flow", item, message % {"flow": started.name}, field)
+    elif not started.is_on:
+        message = _("“%(flow)s” is switched off: nothing would be started.")
+        yield _warning("flow-off", item, message % {"flow": started.name}, field)
 
 
 # --- blocks ---------------------------------------------------------------------------------------
@@ -355,7 +393,7 @@ def _while_findings(item: JSONObject) -> Iterator[Finding]:
         or row["action"] in ("set_state", "remove_keys")
         or row["config"].get("if_past") in ("break", "abort")
         or names & sets_names(row)
-        or not _sets_are_known(row)
+        or not sets_are_known(row)
         for row in inside
     ):
         return
@@ -366,93 +404,56 @@ def _while_findings(item: JSONObject) -> Iterator[Finding]:
 # --- names ----------------------------------------------------------------------------------------
 
 
-def sets_names(item: JSONObject) -> set[str]:
-    """The state keys and loop variables that a row gives a value."""
-    names = {item["result_key"]} if item["result_key"] else set()
-    if item["action"] in SETS_VALUES and isinstance(item["config"].get("state"), dict):
-        names.update(item["config"]["state"])
-    if isinstance(item["on_error"], dict) and isinstance(item["on_error"].get("save_as"), str):
-        names.add(item["on_error"]["save_as"])
-    action_type = registry.actions.find(item["action"])
-    if action_type is None:
-        return names
-    return names.union(action_type.sets_names({**_defaults(action_type), **item["config"]}))
-
-
-def _defaults(action_type: type[BaseAction]) -> dict[str, Any]:
-    """The values of properties that a config does not name. Quicker than a whole copy of it."""
-    properties = action_type.config_schema.get("properties", {})
-    return {name: each["default"] for name, each in properties.items() if "default" in each}
-
-
-def _sets_are_known(item: JSONObject) -> bool:
-    """Whether a row can only set what :func:`sets_names` says: the built-ins, which promise it."""
-    if _sets_computed_names(item):
-        return False
-    action_type = registry.actions.find(item["action"])
-    return action_type is None or action_type.__module__.startswith("flowcontrol.")
-
-
-def _sets_computed_names(item: JSONObject) -> bool:
-    """Whether the names that a row sets are known only when it is run."""
-    return item["action"] in SETS_VALUES and is_computed(item["config"].get("state"))
-
-
-def reads_names(item: JSONObject) -> dict[str, set[str]]:
-    """The dotted names that a row reads, by field of its config."""
-    action_type = registry.actions.find(item["action"])
-    if action_type is None:
-        return {}
-    config = item["config"]
-    reads: dict[str, set[str]] = {}
-    for field, text in _references(action_type, "expression", config):
-        reads[field] = _names_in(text)
-    for field in _fields(action_type.config_schema, "template"):
-        if texts := list(_texts_in(config.get(field))):
-            reads[field] = set().union(*(_names_in(text, is_template=True) for text in texts))
-    for field, text in computed_properties(action_type.config_schema, config).items():
-        reads[field] = _names_in(text)
-    if item["action"] in EVALUATES_TEXTS and config.get("evaluate") is True:
-        for field in EVALUATED:
-            if config.get(field) and not is_computed(config[field]):
-                reads[field] = set().union(*map(_names_in, _texts_in(config[field])))
-    return reads
-
-
-def _names_in(text: str, *, is_template: bool = False) -> set[str]:
-    try:
-        return set(compile_template(text).names if is_template else compile_expression(text).names)
-    except ExpressionSyntaxError:
-        return set()
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(inner)
-
-
 def _name_findings(document: Mapping[str, Any]) -> Iterator[Finding]:
-    rows = [placed.row for placed in walk(document, only_enabled=True)]
-    if any(_sets_computed_names(item) for item in rows):
-        return
-    known = set(RESERVED_NAMES).union(*map(sets_names, rows))
-    properties = (document["state_schema"] or {}).get("properties")
-    known.update(properties if isinstance(properties, Mapping) else ())
-    reads: list[tuple[JSONObject | None, str, set[str]]]
-    reads = [(None, "condition", _names_in(document["condition"].strip()))]
-    reads += [(item, *read) for item in rows for read in reads_names(item).items()]
-    for item, field, names in reads:
-        for name in sorted({name.split(".")[0] for name in names} - known - _extra_names(item)):
-            message = _("Nothing in this flow sets “%(name)s”.") % {"name": name}
-            yield _warning("unset-name", item, message, field)
+    rows = list(known_at_rows(document))
+    model = _model_named(document["content_type"])
+    has_computed_names = any(sets_computed_names(item) for item, _known in rows)
+    anywhere = state_schema_keys(document).union(*(sets_names(item) for item, _known in rows))
+    of_flow = names_in(document["condition"].strip())
+    if not has_computed_names:
+        for name in sorted(_roots(of_flow) - anywhere):
+            yield _warning("unset-name", None, _nothing_sets(name), "condition")
+    yield from _field_findings(None, "condition", of_flow, model)
+    for item, known in rows:
+        for field, names in reads_names(item).items():
+            yield from _field_findings(item, field, names, model)
+            if has_computed_names:
+                continue
+            for name in sorted(_roots(names) - known - extra_names(item)):
+                if name not in anywhere:
+                    yield _warning("unset-name", item, _nothing_sets(name), field)
+                else:
+                    message = _(
+                        "“%(name)s” has no value here: nothing on the way to this row sets it."
+                    )
+                    yield _warning("unset-here", item, message % {"name": name}, field)
 
 
-def _extra_names(item: JSONObject | None) -> set[str]:
-    action_type = registry.actions.find(item["action"]) if item else None
-    return set(action_type.extra_names) if action_type else set()
+def _roots(names: Iterable[str]) -> set[str]:
+    """What dotted names begin with, if it is the flow that has to set it."""
+    return {name.split(".")[0] for name in names} - RESERVED_NAMES
+
+
+def _nothing_sets(name: str) -> str:
+    return _("Nothing in this flow sets “%(name)s”.") % {"name": name}
+
+
+def _field_findings(
+    item: JSONObject | None, field: str, names: Iterable[str], model: type[Model] | None
+) -> Iterator[Finding]:
+    """Parts of the object that its model does not have."""
+    if model is not None:
+        ways = {name.removeprefix("object.") for name in names if name.startswith("object.")}
+        told = (strange_fields(model, way.split(".")) for way in sorted(ways))
+        for message in dict.fromkeys(chain.from_iterable(told)):
+            yield _warning("unknown-field", item, message, field)
+
+
+def _model_named(name: str | None) -> type[Model] | None:
+    try:
+        return apps.get_model(name) if name else None
+    except (LookupError, ValueError):
+        return None
 
 
 # --- flows that start flows -----------------------------------------------------------------------
@@ -481,7 +482,7 @@ def _starts(document: Mapping[str, Any]) -> dict[str, str]:
     return {
         placed.row["config"]["flow"]: placed.row["uid"]
         for placed in walk(document, only_enabled=True)
-        if placed.row["action"] == "start_flow"
+        if placed.row["action"] in STARTS_FLOWS
         and isinstance(placed.row["config"].get("flow"), str)
     }
 

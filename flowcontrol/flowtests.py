@@ -399,6 +399,40 @@ def _object_as_json(test: FlowTest, obj: models.Model | None) -> JSONObject | No
     return {"model": f"{content_type.app_label}.{content_type.model}", "key": key}
 
 
+def check_tests(data: Any) -> None:
+    """Look at tests as :func:`tests_as_json` has them; nothing in them is looked up.
+
+    Raises:
+        FlowTestRefused: it is no list of tests.
+    """
+    if not isinstance(data, list):
+        raise FlowTestRefused(_("Tests are a JSON list."))
+    names = [_values_of(each)["name"] for each in data]
+    if len(set(names)) < len(names):
+        raise FlowTestRefused(_("Two tests have the same name."))
+
+
+def _values_of(data: Any) -> JSONObject:
+    """What a test says, but for its object. Raises FlowTestRefused: ``data`` is no test."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
+        raise FlowTestRefused(_("A test is a JSON object with a name."))
+    values: dict[str, Any] = {key: data.get(key) or {} for key in _KEYS}
+    if not all(isinstance(value, Mapping) for value in values.values()):
+        raise FlowTestRefused(_("Test “%(name)s” cannot be read.") % {"name": data["name"]})
+    values = {key: dict(value) for key, value in values.items()}
+    values |= {"name": data["name"].strip(), "starts_at": _moment(data.get("starts_at"))}
+    _check(values)
+    return values
+
+
+def objects_not_here(data: Sequence[Any]) -> list[str]:
+    """The objects of tests that are not in this project, a sentence each."""
+    reading = _Reading(Flow(), {})
+    for each in data:
+        reading.object(each["name"], each.get("object"))
+    return reading.missing
+
+
 @dataclass
 class _Reading:
     """Tests on their way in, and what could not be found for them."""
@@ -409,31 +443,18 @@ class _Reading:
 
     def test(self, data: Any) -> FlowTest:
         """Raises FlowTestRefused: ``data`` is no test."""
-        if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
-            raise FlowTestRefused(_("A test is a JSON object with a name."))
-        values: dict[str, Any] = {key: data.get(key) or {} for key in _KEYS}
-        if not all(isinstance(value, Mapping) for value in values.values()):
-            raise FlowTestRefused(_("Test “%(name)s” cannot be read.") % {"name": data["name"]})
+        values = _values_of(data)
         values["answers"] = {self._uid(uid): each for uid, each in values["answers"].items()}
-        wanted = dict(values["expectations"])
         for key in ("reached", "not_reached"):
-            if isinstance(wanted.get(key), list):
-                wanted[key] = [self._uid(uid) for uid in wanted[key]]
-        values |= {"name": data["name"].strip(), "expectations": wanted}
-        _check(values)
-        content_type, object_id = self._object(data["name"], data.get("object"))
-        return FlowTest(
-            flow=self.flow,
-            starts_at=_moment(data.get("starts_at")),
-            content_type=content_type,
-            object_id=object_id,
-            **values,
-        )
+            if key in values["expectations"]:
+                values["expectations"][key] = list(map(self._uid, values["expectations"][key]))
+        content_type, object_id = self.object(values["name"], data.get("object"))
+        return FlowTest(flow=self.flow, content_type=content_type, object_id=object_id, **values)
 
-    def _uid(self, uid: Any) -> Any:
-        return self.uids.get(uid, uid) if isinstance(uid, str) else uid
+    def _uid(self, uid: str) -> str:
+        return self.uids.get(uid, uid)
 
-    def _object(self, name: str, data: Any) -> tuple[ContentType | None, str | None]:
+    def object(self, name: str, data: Any) -> tuple[ContentType | None, str | None]:
         if data is None:
             return None, None
         try:
@@ -488,13 +509,9 @@ def tests_from_json(
     Raises:
         FlowTestRefused: it is no such list; nothing was changed.
     """
-    if not isinstance(data, list):
-        raise FlowTestRefused(_("Tests are a JSON list."))
+    check_tests(data)
     reading = _Reading(flow, uids or {})
     tests = [reading.test(each) for each in data]
-    names = [test.name for test in tests]
-    if len(set(names)) < len(names):
-        raise FlowTestRefused(_("Two tests have the same name."))
     with transaction.atomic():
         locked = Flow.objects.locked(flow.pk)
         FlowTest.objects.filter(flow=locked).delete()

@@ -1,6 +1,6 @@
 """The names that an expression can read at a place of a draft: of what type, and from where.
 
-What a row sets is told by :func:`flowcontrol.findings.sets_names`, by which the checker finds names
+What a row sets is told by :func:`flowcontrol.dataflow.sets_names`, by which the checker finds names
 that nothing sets; here the same is asked of the rows that come before a place.
 """
 
@@ -27,12 +27,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flowcontrol import registry
+from flowcontrol.dataflow import SETS_VALUES, sets_names
 from flowcontrol.documents import JSONObject
 from flowcontrol.expressions import RESERVED_NAMES
 from flowcontrol.expressions.lookups import is_exposed
 from flowcontrol.expressions.moments import is_duration, is_moment
 from flowcontrol.expressions.tokens import did_you_mean
-from flowcontrol.findings import SETS_VALUES, sets_names
 from flowcontrol.schemas import is_computed, with_defaults
 
 if TYPE_CHECKING:
@@ -321,6 +321,69 @@ def _flat(names: Iterable[Name]) -> list[Name]:
     return sorted(names, key=lambda each: each.name)
 
 
+def known_at_rows(document: Mapping[str, Any]) -> Iterator[tuple[JSONObject, frozenset[str]]]:
+    """Each row that is on, with the state keys and loop variables that may have a value there.
+
+    As :func:`names_at` has them, for all rows in one pass and without what is known of them.
+    """
+    names = state_schema_keys(document)
+    return _known_in(document["actions"], None, names, _SetWithin())
+
+
+def state_schema_keys(document: Mapping[str, Any]) -> frozenset[str]:
+    """The keys that runs may start with, as the state schema names them."""
+    properties = (document["state_schema"] or {}).get("properties")
+    return frozenset(properties if isinstance(properties, Mapping) else ())
+
+
+class _SetWithin:
+    """The state keys that rows and all the rows inside them set; each row is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, frozenset[str]] = {}
+
+    def __call__(self, item: JSONObject) -> frozenset[str]:
+        uid = item["uid"]
+        if uid not in self._known:
+            inside = self.block(item["children"])
+            if item["action"] == "branch":
+                inside &= frozenset(item["config"].get("keys") or ())
+            self._known[uid] = inside | (sets_names(item) - _bound(item))
+        return self._known[uid]
+
+    def block(self, rows: Sequence[JSONObject]) -> frozenset[str]:
+        return frozenset().union(*(self(item) for item in rows if item["enabled"]))
+
+
+def _known_in(
+    rows: Sequence[JSONObject],
+    parent: JSONObject | None,
+    known: frozenset[str],
+    set_within: _SetWithin,
+) -> Iterator[tuple[JSONObject, frozenset[str]]]:
+    if parent is not None:
+        known |= sets_names(parent)
+        if _is_loop(parent):
+            # In the second round the rows behind have been there as well.
+            known |= set_within.block(rows)
+    before: list[tuple[str, frozenset[str]]] = []
+    for item in rows:
+        if not item["enabled"]:
+            continue
+        here, action = known, item["action"]
+        # Else is there for when its If was not taken.
+        for earlier, known_before in reversed(before):
+            if action not in _ELSE or earlier not in _IF:
+                break
+            here, action = known_before, earlier
+        yield item, here
+        yield from _known_in(item["children"], item, here, set_within)
+        before.append((item["action"], known))
+        if parent is None or parent["action"] != "parallel":
+            # Branches are executed beside one another.
+            known |= set_within(item)
+
+
 # --- what schemas say -----------------------------------------------------------------------------
 
 _FORMATS: Final = {
@@ -574,11 +637,11 @@ def strange_names(
             message = _("Nothing before this row sets “%(name)s”.") % {"name": root}
             told.append(_with_advice(message, root, roots))
         elif root == "object" and model is not None:
-            told += _strange_parts(model, parts)
+            told += strange_fields(model, parts)
     return list(dict.fromkeys(told))
 
 
-def _strange_parts(model: type[models.Model], parts: Sequence[str]) -> list[str]:
+def strange_fields(model: type[models.Model], parts: Sequence[str]) -> list[str]:
     """What is wrong with the way from an object along its fields, as far as it can be told."""
     for part in parts:
         if not hasattr(model, part) and not _is_field(model, part):

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
+from flowcontrol.dataflow import sets_names
 from flowcontrol.documents import ROW_DEFAULTS, JSONObject, plain_json, walk
 from flowcontrol.drafting import (
     Position,
@@ -21,7 +22,6 @@ from flowcontrol.drafting import (
 )
 from flowcontrol.drafts import Draft, as_document, editing
 from flowcontrol.exceptions import DraftRefused
-from flowcontrol.findings import sets_names
 from flowcontrol.models import Flow, FlowAction, new_uid
 from flowcontrol.registry import actions
 from flowcontrol.sentences import title_of

@@ -33,8 +33,14 @@ from flowcontrol.drafting import create_flow, free_slug, replace_draft
 from flowcontrol.drafts import content_type_named, draft_document
 from flowcontrol.exceptions import DocumentError, DraftRefused, FlowTestRefused
 from flowcontrol.findings import find_all
-from flowcontrol.flowtests import tests_as_json, tests_from_json
+from flowcontrol.flowtests import (
+    check_tests,
+    objects_not_here,
+    tests_as_json,
+    tests_from_json,
+)
 from flowcontrol.models import Flow, FlowVersion, Trigger
+from flowcontrol.registry import triggers
 from flowcontrol.schemas import MASK, mask_secrets, place
 from flowcontrol.withholding import LeftOut, with_secrets, without_secrets
 
@@ -144,19 +150,27 @@ def _trigger_as_json(row: Trigger) -> JSONObject:
 
 
 def _without_secret_state(test: JSONObject, schema: Mapping[str, Any] | None) -> JSONObject:
+    """A test without the secret values of the state that it starts with, and that it expects."""
     if not schema:
         return test
+    expectations = dict(test["expectations"])
+    if "state" in expectations:
+        expectations["state"] = _without_secret_values(expectations["state"], schema)
+    state = _without_secret_values(test["state"], schema)
+    return {**test, "state": state, "expectations": expectations}
+
+
+def _without_secret_values(state: JSONObject, schema: Mapping[str, Any]) -> JSONObject:
     try:
-        masked = mask_secrets(schema, test["state"])
+        masked = mask_secrets(schema, state)
     except ValueError:
         # A schema that is none by today's rules: nobody knows what is secret.
-        masked = {}
-    shown = {
+        return {}
+    return {
         key: value
         for key, value in masked.items()
         if MASK not in json.dumps(value, ensure_ascii=False)
     }
-    return {**test, "state": shown}
 
 
 # --- in -----------------------------------------------------------------------------------------
@@ -209,7 +223,11 @@ def read_file(text: str) -> FlowFile:
 
 def _check_shape(data: JSONObject) -> None:
     try:
+        # First, for what it says is easier to read.
+        check_tests(data.get("tests", []))
         errors = list(Draft202012Validator(file_schema()).iter_errors(data))
+    except FlowTestRefused as refused:
+        raise DocumentError(str(refused)) from refused
     except RecursionError:
         raise DocumentError(_("The file is nested too deep.")) from None
     if errors:
@@ -248,7 +266,7 @@ def import_flow(
         user: who imports; nobody can let a flow act as somebody else this way.
 
     Raises:
-        DocumentError: a test in it cannot be read.
+        DocumentError: the short name that was asked for is none.
         DraftRefused: it is nested too deep.
         StaleDraft: see :func:`flowcontrol.drafts.editing`.
     """
@@ -261,24 +279,29 @@ def import_flow(
         else:
             flow = _create(file, name or file.name, slug or file.slug)
             replace_draft(flow, document)
-            missing += _write_starters(flow, (file.settings or {}).get("starters", ()))
+            groups, missing = _starters(file)
+            flow.starters.set(groups)
             if with_triggers:
                 _write_triggers(flow, file.triggers or ())
+                missing += _missing_triggers(file)
         if file.tests is not None:
-            try:
-                not_here = tests_from_json(flow, list(file.tests))
-            except FlowTestRefused as refused:
-                raise DocumentError(str(refused)) from refused
-            missing += [Missing("test", message) for message in not_here]
+            gone = tests_from_json(flow, list(file.tests))
+            missing += [Missing("test", message) for message in gone]
         # Now that the flow is there, for its rows may start it.
         named = [*_missing(file, user, into), *(_missing_secret(file, uid) for uid in left)]
     return Imported(flow, [*named, *missing])
 
 
 def preview(file: FlowFile, *, into: Flow | None = None, user: Any = None) -> list[Missing]:
-    """What an import would report as missing, without the tests' objects."""
+    """What an import would report as missing; nothing is written."""
     _document, left = _document_here(file, into, user)
-    return [*_missing(file, user, into), *(_missing_secret(file, uid) for uid in left)]
+    of_new_flow = [*_starters(file)[1], *_missing_triggers(file)] if into is None else []
+    return [
+        *_missing(file, user, into),
+        *(_missing_secret(file, uid) for uid in left),
+        *of_new_flow,
+        *(Missing("test", message) for message in objects_not_here(file.tests or ())),
+    ]
 
 
 def _create(file: FlowFile, name: str, slug: str) -> Flow:
@@ -358,17 +381,25 @@ def _missing_secret(file: FlowFile, uid: str) -> Missing:
     return Missing("secret", message % {"row": name, "field": told}, uid)
 
 
-def _write_starters(flow: Flow, names: Sequence[str]) -> list[Missing]:
-    groups = {group.name: group for group in Group.objects.filter(name__in=names)}
-    flow.starters.set(groups.values())
+def _starters(file: FlowFile) -> tuple[list[Group], list[Missing]]:
+    """The groups who may start the flow by hand, and those that are not here."""
+    names: Sequence[str] = (file.settings or {}).get("starters", ())
+    groups = list(Group.objects.filter(name__in=names))
     told = _("There is no group “%(name)s” here, who may start the flow by hand.")
-    missing = [Missing("group", told % {"name": name}) for name in names if name not in groups]
+    here = {group.name for group in groups}
+    missing = [Missing("group", told % {"name": name}) for name in names if name not in here]
     if missing and not groups:
         # No group at all would mean: everybody who may start flows.
         missing.append(
             Missing("group", _("Until you choose a group, everybody who may start flows can."))
         )
-    return missing
+    return groups, missing
+
+
+def _missing_triggers(file: FlowFile) -> list[Missing]:
+    """The triggers that start the flow and that are not declared here; their rows are kept."""
+    names = dict.fromkeys(row["name"] for row in file.triggers or ())
+    return [Missing("trigger", triggers.unknown(name)) for name in names if name not in triggers]
 
 
 def _write_triggers(flow: Flow, rows: Sequence[JSONObject]) -> None:

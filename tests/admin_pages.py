@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from html import unescape
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
@@ -50,3 +53,63 @@ def uid_of(flow: Flow, action: str) -> str:
 
 def revision_of(flow: Flow) -> int:
     return Flow.objects.values_list("draft_revision", flat=True).get(pk=flow.pk)
+
+
+class BuilderPage:
+    """The builder in a browser without a screen: what its scripts ask, and what they are told.
+
+    Keeps, as the page does, the revision of the draft and the marks of the rows that it shows.
+    """
+
+    def __init__(self, client: Client, flow: Flow) -> None:
+        self.client, self.flow = client, flow
+        self.revision, self.marks = "", dict[str, str]()
+        self.open()
+
+    def open(self) -> str:
+        """The whole page."""
+        return self._read(self.client.get(url("flow_actions", self.flow.pk)))
+
+    def get(self, name: str, *args: Any, **query: str) -> str:
+        """What is shown beside the list."""
+        return self._read(self.client.get(url(name, self.flow.pk, *args), query, headers=PARTIAL))
+
+    def post(self, name: str, *args: Any, **fields: Any) -> str:
+        """A change, made from what the page shows."""
+        sent = {"revision": self.revision, "marks": json.dumps(self.marks), **fields}
+        return self._read(self.client.post(url(name, self.flow.pk, *args), sent, headers=PARTIAL))
+
+    def save(self, uid: str, **changes: str) -> str:
+        """The form of a row, opened, changed and saved."""
+        fields = form_fields(self.get("flow_row", uid))
+        return self.post("flow_row", uid, **{**fields, **changes, "revision": self.revision})
+
+    def _read(self, answer: Any) -> str:
+        text: str = answer.content.decode()
+        assert answer.status_code == 200, f"{answer.status_code}: {text[:2000]}"
+        if told := re.search(r'data-fc-revision="(\d+)" data-fc-outline="([^"]*)"', text):
+            self.revision = told[1]
+            rows = (line.split(" ", 2) for line in unescape(told[2]).splitlines())
+            self.marks = {quoted: mark for _depth, mark, quoted in rows}
+        return text
+
+
+PARTIAL = {"HX-Request": "true"}
+
+
+def form_fields(html: str) -> dict[str, Any]:
+    """The names and values of the form of a row, as a browser would post them."""
+    fields: dict[str, Any] = {}
+    form = html.partition("data-fc-form")[2].partition("</form>")[0]
+    for tag in re.findall(r"<input [^>]*>", form):
+        given = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        is_on = given.get("type") not in ("checkbox", "radio") or re.search(r"\bchecked\b", tag)
+        if "name" in given and is_on:
+            fields[given["name"]] = unescape(given.get("value", "on"))
+    for name, value in re.findall(r'<textarea [^>]*name="([^"]+)"[^>]*>([^<]*)</textarea>', form):
+        fields[name] = unescape(value).removeprefix("\n")
+    selects = re.findall(r'<select [^>]*name="([^"]+)"[^>]*>(.*?)</select>', form, re.DOTALL)
+    for name, options in selects:
+        chosen = re.search(r'value="([^"]*)" selected', options)
+        fields[name] = unescape(chosen[1]) if chosen else ""
+    return fields

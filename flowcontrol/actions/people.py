@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -183,28 +183,48 @@ class AskPerson(BaseAction):
 
     @classmethod
     def check_in_flow(cls, config: Config, flow: Surroundings) -> list[tuple[str, str, str]]:
-        found = []
-        users = get_user_model()
-        for field, model, name_field in (
-            ("users", users, users.USERNAME_FIELD),
-            ("groups", Group, "name"),
-        ):
-            names = config.get(field, [])
-            if isinstance(names, list) and names:
-                known = model._default_manager.filter(**{f"{name_field}__in": names})
-                missing = set(names).difference(known.values_list(name_field, flat=True))
-                told = _now("“%(name)s” is not there to be asked.")
-                found += [
-                    ("missing-person", field, told % {"name": each}) for each in sorted(missing)
-                ]
-        permission = config.get("permission")
-        if isinstance(permission, str) and permission:
-            app_label, _dot, codename = permission.partition(".")
-            rights = Permission.objects.filter(content_type__app_label=app_label, codename=codename)
-            if not rights.exists():
-                told = _now("There is no permission “%(name)s”.") % {"name": permission}
-                found.append(("missing-person", "permission", told))
-        return found
+        known = flow.once(cls.name, lambda: _people_there(flow.configs_of(cls.name)))
+        told = {
+            "users": _now("“%(name)s” is not there to be asked."),
+            "groups": _now("“%(name)s” is not there to be asked."),
+            "permission": _now("There is no permission “%(name)s”."),
+        }
+        return [
+            ("missing-person", field, message % {"name": name})
+            for field, message in told.items()
+            for name in sorted(_named(config, field) - known[field])
+        ]
+
+
+def _named(config: Config, field: str) -> set[str]:
+    """The names in a field, unless they are computed."""
+    value = config.get(field)
+    names = value if isinstance(value, list) else [value]
+    return {name for name in names if isinstance(name, str) and name}
+
+
+def _people_there(configs: Iterable[Config]) -> dict[str, set[str]]:
+    """The users, groups and permissions that rows name and that are there: a query for each."""
+    configs = list(configs)
+    named = {
+        field: set().union(*(_named(config, field) for config in configs))
+        for field in ("users", "groups", "permission")
+    }
+    users = get_user_model()
+    name_field = users.USERNAME_FIELD
+    there: dict[str, set[str]] = {field: set() for field in named}
+    if named["users"]:
+        found = users._default_manager.filter(**{f"{name_field}__in": named["users"]})
+        there["users"].update(found.values_list(name_field, flat=True))
+    if named["groups"]:
+        groups = Group.objects.filter(name__in=named["groups"])
+        there["groups"].update(groups.values_list("name", flat=True))
+    if named["permission"]:
+        codenames = {name.partition(".")[2] for name in named["permission"]}
+        rights = Permission.objects.filter(codename__in=codenames).order_by()
+        pairs = rights.values_list("content_type__app_label", "codename")
+        there["permission"].update(f"{app_label}.{codename}" for app_label, codename in pairs)
+    return there
 
 
 def _button(line: str) -> dict[str, str]:

@@ -178,6 +178,7 @@ class Keys:
 OTHER_KEYS: Final = (
     Keys(("ArrowUp", "ArrowDown", "Home", "End"), _("Go to another row")),
     Keys(("ArrowLeft", "ArrowRight"), _("Fold or unfold a block")),
+    Keys(("Ctrl+ArrowLeft", "Ctrl+ArrowRight"), _("Fold or unfold all blocks")),
     Keys(("Shift+ArrowUp", "Shift+ArrowDown"), _("Select several rows")),
     Keys(("Ctrl+A",), _("Select everything")),
     Keys(("M",), _("Open the menu of the row")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -134,10 +135,26 @@ class FileVerbs:
             self.stdout.write(text, ending="")
             return
         try:
-            FilePath(output).write_text(text, encoding="utf-8")
+            _write_whole(FilePath(output), text)
         except OSError as error:
             raise CommandError(f"{output} cannot be written: {error.strerror}") from error
         self.stdout.write(f"Written to {output}.")
+
+
+def _write_whole(file: FilePath, text: str) -> None:
+    """Write all of a file, or leave what is there as it is: a full disk costs no older file."""
+    if file.exists() and not file.is_file():
+        # A pipe or a device takes what comes; a folder says that it is one.
+        file.write_text(text, encoding="utf-8")
+        return
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        if file.exists():
+            unfinished.chmod(file.stat().st_mode)
+        unfinished.replace(file.resolve())
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _drawn(
@@ -176,7 +193,8 @@ def _version(flow: Flow, number: int) -> FlowVersion:
 
 def _read(file: str) -> str:
     try:
-        return sys.stdin.read() if file == "-" else FilePath(file).read_text(encoding="utf-8-sig")
+        data = sys.stdin.buffer.read() if file == "-" else FilePath(file).read_bytes()
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -31,6 +31,8 @@ WORKLOADS = {
     "workers": "4 workers against 1, actions that wait 20 ms outside",
     "beat": "due runs by beat and 2 Celery processes",
     "dispatcher": "from a trigger to the first action by the Celery dispatcher",
+    "builder": "the builder of a flow of 500 rows: opening it, and each kind of change",
+    "builder-page": "the same in Chromium: keys, folding, scrolling, dragging, typing, saving",
     "year": "a year of flights, one run each",
 }
 """Names of workloads, and what they measure. Each is a function in a module of this package."""
@@ -40,6 +42,8 @@ MODULES = {
     "sweeps": ("pure", "resumed", "sleepers"),
     "effects": ("database", "groupable", "commits"),
     "processes": ("workers", "beat", "dispatcher"),
+    "builder": ("builder",),
+    "builder_page": ("builder-page",),
     "year": ("year",),
 }
 

@@ -99,6 +99,7 @@ LAYERS: dict[str, set[str]] = {
         "comparing",
         "compiling",
         "conf",
+        "dataflow",
         "depths",
         "documents",
         "durations",

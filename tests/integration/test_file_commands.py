@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +102,21 @@ def test_the_schema_of_the_files_is_printed():
     [
         (("export", "nothing"), "no flow 'nothing'. Flows: late-flight"),
         (("export", "late-flight", "--version-number", "9"), "no version 9"),
-        (("export", "late-flight", "--output", "/no/such/folder/x"), "cannot be written"),
-        (("import", "/no/such/file"), "cannot be read"),
+        (
+            ("export", "late-flight", "--output", "/no/such/folder/x"),
+            "x cannot be written: No such",
+        ),
+        (("export", "late-flight", "--output", "/"), "/ cannot be written: Is a directory"),
+        (("import", "/no/such/file"), "cannot be read: No such file"),
+        (("import", "/"), "/ cannot be read: Is a directory"),
+        (("import", "x", "--into", "nothing"), "no flow 'nothing'. Flows: late-flight"),
+        (("check", "nothing"), "no flow 'nothing'. Flows: late-flight"),
+        (("render", "nothing"), "no flow 'nothing'. Flows: late-flight"),
+        (("render", "late-flight", "--version-number", "9"), "no version 9"),
+        (
+            ("render", "late-flight", "--output", "/no/such/folder/x"),
+            "x cannot be written: No such",
+        ),
         (("import", __file__), "not JSON"),
         (("import", "x", "--into", "late-flight", "--name", "y"), "leave --name and --slug out"),
         (("render",), "Name a flow"),
@@ -112,6 +129,109 @@ def test_what_cannot_be_done_ends_in_an_error_that_says_why(
 ):
     with pytest.raises(CommandError, match=message):
         command(*args)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ('{"format": "flowcontrol.flow", "version": 2}', "version 2; this release reads version 1"),
+        ('{"format": "flowcontrol.rows", "version": 1}', "“format” has to be “flowcontrol.flow”"),
+        ('{"format": "flowcontrol.flow", "version": 1}', "JSON object"),
+    ],
+)
+@pytest.mark.parametrize("args", [(), ("--dry-run",), ("--into", "late-flight")], ids=str)
+def test_a_file_that_cannot_be_read_changes_nothing(
+    flow: Flow, tmp_path: Path, text: str, message: str, args: tuple[str, ...]
+):
+    file, before = tmp_path / "flow.json", draft_document(flow)
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(CommandError, match=message):
+        command("import", file, *args)
+    assert (Flow.objects.count(), draft_document(flow)) == (1, before)
+
+
+def test_an_import_that_is_refused_half_way_leaves_nothing(flow: Flow, tmp_path: Path):
+    deep = Log("x")
+    for _level in range(70):
+        deep = row("group", deep)
+    file = tmp_path / "flow.json"
+    command("export", "late-flight", "--output", file)
+    data = json.loads(file.read_text(encoding="utf-8"))
+    for number, item in enumerate(iter_rows(deep)):
+        item["uid"] = str(number)
+    data["document"]["actions"] = [deep]
+    file.write_text(json.dumps(data), encoding="utf-8")
+    before = draft_document(flow)
+    for args in ((), ("--into", "late-flight")):
+        with pytest.raises(CommandError, match="levels deep"):
+            command("import", file, *args)
+    assert (Flow.objects.count(), draft_document(flow)) == (1, before)
+
+
+def iter_rows(item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield item
+    for child in item["children"]:
+        yield from iter_rows(child)
+
+
+def test_a_file_that_cannot_be_written_to_its_end_stays_as_it_was(
+    flow: Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "flow.json"
+    file.write_text("older", encoding="utf-8")
+
+    def full_disk(self: Path, text: str, **options: Any) -> int:
+        with self.open("w") as half:
+            half.write(text[:20])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(CommandError, match="cannot be written: No space left"):
+        command("export", "late-flight", "--output", file)
+    assert file.read_text(encoding="utf-8") == "older"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_is_written_goes_where_a_link_leads_and_keeps_the_mode(flow: Flow, tmp_path: Path):
+    file, link = tmp_path / "flow.json", tmp_path / "link.json"
+    file.write_text("older", encoding="utf-8")
+    file.chmod(0o600)
+    link.symlink_to(file)
+    command("export", "late-flight", "--output", link)
+    assert link.is_symlink()
+    assert json.loads(file.read_text(encoding="utf-8"))["flow"]["slug"] == "late-flight"
+    assert file.stat().st_mode & 0o777 == 0o600
+    command("export", "late-flight", "--output", "/dev/null")
+
+
+def test_a_flow_is_read_from_standard_input(flow: Flow, monkeypatch: pytest.MonkeyPatch):
+    text, _err = command("export", "late-flight")
+    for data in (text.encode(), text.encode("utf-8-sig")):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
+        command("import", "-")
+    assert Flow.objects.count() == 3
+
+
+def test_the_exit_status_says_whether_it_went_well(flow: Flow, process_environment: Any):
+    def manage(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "django", "flowcontrol", *args],
+            env=process_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = manage("export", "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "CommandError: There is no flow 'nothing'. Flows: late-flight.\n"
+    done = manage("export", "late-flight")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["flow"]["name"] == "Late flight"
+    done = manage("render", "late-flight", "--format", "png")
+    assert done.returncode == 2
+    assert "invalid choice: 'png'" in done.stderr
 
 
 def test_a_file_that_is_no_text_is_refused(flow: Flow, tmp_path: Path):

@@ -8,25 +8,30 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import override_settings
-from django.utils import translation
+from django.utils import timezone, translation
 
 from flowcontrol.base import BaseAction, RunHandle
+from flowcontrol.dataflow import reads_names, sets_names
 from flowcontrol.documents import JSONObject, make_document
 from flowcontrol.drafting import MAX_DEPTH, create_flow, draft_document, replace_draft
-from flowcontrol.findings import FIXES, Finding, find_all, reads_names, sets_names
+from flowcontrol.findings import FIXES, Finding, find_all
 from flowcontrol.models import Flow
+from flowcontrol.names import Place, known_at_rows, names_at
 from flowcontrol.publishing import publish
 from flowcontrol.registry import actions, register_trigger, triggers
 from flowcontrol.testing import (
+    Branch,
     Break,
     Delay,
     Else,
     ElseIf,
+    Fail,
     For,
     Group,
     If,
     Leave,
     Log,
+    Parallel,
     SetState,
     StartFlow,
     Stop,
@@ -134,6 +139,8 @@ def everything_wrong() -> list[Finding]:
             Leave(target="loop"),
             StartFlow("nowhere"),
             StartFlow(flow.slug),
+            StartFlow(create_flow("A plan").slug),
+            StartFlow(switched_off("Winter").slug),
             row("fail", message="x", on_error={"then": "dance"}),
             row("parallel", *[row("branch", Log("x"), keys=["n"]) for _number in range(2)]),
             row("test.page", on="nothing"),
@@ -144,9 +151,20 @@ def everything_wrong() -> list[Finding]:
             state_schema={"type": "text"},
         )
         + findings(Log("{{ unset }}", enabled=False))
-        + findings(Log("{{ unset }}"))
+        + findings(
+            Log("{{ unset }} {{ later }} {{ object.wieght }}"),
+            UpdateState(later="1"),
+            content_type="testapp.parcel",
+        )
         + wrong_identities()
     )
+
+
+def switched_off(name: str) -> Flow:
+    """A flow with a live version that is off."""
+    flow = make_flow(Log("x"), name=name)
+    Flow.objects.filter(pk=flow.pk).update(active_at=None)
+    return flow
 
 
 def wrong_identities() -> list[Finding]:
@@ -261,9 +279,38 @@ def test_a_state_key_that_expressions_cannot_read_is_only_warned_of():
 def test_a_reference_to_a_flow_that_is_not_there():
     finding = only(StartFlow("rebooking"))
     assert (finding.severity, finding.code, finding.field) == ("error", "missing-flow", "flow")
-    create_flow("Rebooking")
+    make_flow(Log("x"), name="Rebooking")
     assert told(StartFlow("rebooking")) == []
     assert told(row("start_flow", flow={"$expr": "n"}), state_schema=knows("n")) == []
+
+
+@pytest.mark.parametrize("action", ["start_flow", "start_flow_for_each"])
+def test_a_flow_that_cannot_be_started_is_told_at_the_row_that_starts_it(action: str):
+    item = row(action, uid="go", flow="rebooking")
+    if action == "start_flow_for_each":
+        item["config"]["items"] = "n"
+    rebooking = create_flow("Rebooking")
+    finding = only(item, state_schema=knows("n"))
+    assert (finding.severity, finding.code) == ("warning", "unpublished-flow")
+    assert (finding.uid, finding.field) == ("go", "flow")
+    assert finding.message == "“Rebooking” has not been published: nothing would be started."
+    replace_draft(rebooking, make_document(Log("x")))
+    publish(rebooking)
+    finding = only(item, state_schema=knows("n"))
+    assert (finding.severity, finding.code) == ("warning", "flow-off")
+    assert (finding.uid, finding.field) == ("go", "flow")
+    Flow.objects.filter(pk=rebooking.pk).update(active_at=timezone.now())
+    assert findings(item, state_schema=knows("n")) == []
+
+
+def test_a_flow_that_starts_itself_need_not_be_live_before_it_is_published():
+    flow = create_flow("Rebooking")
+    assert told(StartFlow("rebooking"), flow=flow) == [("start-circle", "1", "flow")]
+
+
+def test_an_action_that_only_names_a_flow_does_not_need_it_to_run():
+    create_flow("Rebooking")
+    assert told(row("test.page", flow="rebooking")) == []
 
 
 def test_references_to_flows_cost_one_query(django_assert_num_queries: Any):
@@ -383,6 +430,9 @@ def test_a_while_that_the_world_may_end_is_left_alone(condition: str):
 
 # --- names --------------------------------------------------------------------------------------
 
+SETS = UpdateState(gate="1")
+READS = Log("{{ gate }}", uid="reads")
+
 
 def test_a_name_that_nothing_sets():
     finding = only(Log("{{ gate.number }}", uid="a"))
@@ -425,7 +475,7 @@ def test_names_in_the_keep_condition_count_too():
 @pytest.mark.parametrize(
     "item",
     [
-        UpdateState(gate="1"),
+        SETS,
         row("set_state", state={"gate": 1}),
         row("log", message="x", result_key="gate"),
         For(2, [Log("x")], var_name="gate"),
@@ -439,6 +489,76 @@ def test_names_that_something_sets_or_may_set_are_fine(item: JSONObject):
 
 def test_an_action_of_the_project_does_not_hide_a_mistyped_name():
     assert told(row("test.page"), Log("{{ gaet }}")) == [("unset-name", "2", "message")]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [READS, SETS],
+        [If("gate", [SETS], uid="reads")],
+        [If("now", [SETS]), Else([READS])],
+        [
+            If("now", [SETS]),
+            ElseIf("true", [Log("x")]),
+            Else([READS]),
+        ],
+        [For(2, [Log("x")], var_name="gate"), READS],
+        [Parallel(Branch(SETS, keys=["gate"]), Branch(READS))],
+        [Parallel(Branch(SETS, Log("x", result_key="o"), keys=["o"])), READS],
+        [Log("x", result_key="gate", enabled=False), READS, SETS],
+    ],
+)  # fmt: skip
+def test_a_name_that_is_set_but_not_on_the_way_to_the_row(rows: list[JSONObject]):
+    finding = only(*rows)
+    assert (finding.severity, finding.code, finding.uid) == ("warning", "unset-here", "reads")
+    assert "“gate” has no value here" in finding.message
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [If("now", [SETS]), Log("{{ gate }}")],
+        [If("now", [SETS]), If("now", [Log("{{ gate }}")])],
+        [For(2, [Log("{{ gate }}"), SETS])],
+        [For(2, [If("i", [Log("{{ gate }}")]), SETS], var_name="i")],
+        [For(2, [Group([Log("{{ gate }}")])], var_name="gate")],
+        [Parallel(Branch(SETS, keys=["gate"])), READS],
+        [row("try", Fail("x", result_key="gate")), row("on_error", Log("{{ gate }} {{ error }}"))],
+        [Log("x", on_error={"then": "continue", "save_as": "gate"}), READS],
+    ],
+)  # fmt: skip
+def test_a_name_that_may_have_been_set_on_the_way_is_fine(rows: list[JSONObject]):
+    assert told(*rows) == []
+
+
+def test_what_the_checker_and_the_fields_know_of_names_is_the_same():
+    rows = [
+        UpdateState(a="1"),
+        If("a", [UpdateState(b="1")]),
+        Else([For(2, [Log("x"), UpdateState(c="1")], var_name="i")]),
+        Parallel(Branch(UpdateState(d="1"), keys=["d"]), Branch(Log("x"))),
+        Log("x"),
+    ]
+    document = make_document(*rows, state_schema=knows("s"))
+    for item, known in known_at_rows(document):
+        offered = {
+            each.name
+            for each in names_at(document, Place(item["uid"]))
+            if each.source in ("state", "loop")
+        }
+        assert offered == known, item["uid"]
+
+
+def test_a_field_that_the_object_does_not_have():
+    finding = only(Log("{{ object.wieght }}", uid="a"), content_type="testapp.parcel")
+    assert (finding.severity, finding.code) == ("warning", "unknown-field")
+    assert (finding.uid, finding.field) == ("a", "message")
+    assert finding.message == "Parcel has no “wieght”. Did you mean weight?"
+    condition = only(Log("x"), condition="object.wieght > 3", content_type="testapp.parcel")
+    assert (condition.code, condition.uid, condition.field) == ("unknown-field", "", "condition")
+    fine = Log("{{ object.weight }} {{ object.pk }} {{ object }}")
+    assert told(fine, content_type="testapp.parcel") == []
+    assert told(Log("{{ object.wieght }}"), content_type="gone.model") == []
 
 
 def test_names_that_runs_start_with_are_named_in_the_state_schema():
@@ -474,6 +594,8 @@ def test_a_flow_that_starts_itself():
     flow = make_flow(Log("x"), name="First")
     assert only(StartFlow("first"), flow=flow).message.endswith("first → first.")
     assert told(StartFlow("first", enabled=False), Log("x"), flow=flow) == []
+    for_each = row("start_flow_for_each", flow="first", items="n", uid="each")
+    assert told(for_each, flow=flow, state_schema=knows("n")) == [("start-circle", "each", "flow")]
 
 
 # --- all together -------------------------------------------------------------------------------

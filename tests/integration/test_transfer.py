@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from demo import week
 from flowcontrol import drafting
 from flowcontrol.base import BaseAction
 from flowcontrol.documents import JSONObject, make_document, row
 from flowcontrol.drafts import draft_document
 from flowcontrol.exceptions import DocumentError, DraftRefused, StaleDraft
-from flowcontrol.flowtests import save_test
+from flowcontrol.flowtests import EXPECTATIONS_SCHEMA, OUTCOMES, save_test
 from flowcontrol.models import Flow, FlowTest, Trigger
 from flowcontrol.publishing import publish
 from flowcontrol.registry import actions
@@ -85,7 +86,7 @@ def test_a_flow_that_was_deleted_comes_back_from_its_file(rich: Flow):
     text = export_text(rich)
     Flow.objects.filter(pk=rich.pk).delete()
     imported = import_flow(read_file(text))
-    assert imported.missing == []
+    assert [each.kind for each in imported.missing] == ["trigger"]  # no app declares it
     assert export_text(imported.flow) == text
     flow = Flow.objects.get(pk=imported.flow.pk)
     assert (flow.active_at, flow.live_version) == (None, None)
@@ -95,6 +96,96 @@ def test_a_flow_that_was_deleted_comes_back_from_its_file(rich: Flow):
 def test_the_file_fits_the_schema_that_is_published(rich: Flow):
     Draft202012Validator.check_schema(file_schema())
     Draft202012Validator(file_schema()).validate(json.loads(export_text(rich)))
+
+
+def test_the_files_of_the_demos_flows_fit_the_schema_and_come_back_equal():
+    week.publish_flows()
+    flows = list(Flow.objects.order_by("slug"))
+    assert len(flows) >= 7
+    for flow in flows:
+        text = export_text(flow)
+        Draft202012Validator(file_schema()).validate(json.loads(text))
+        imported = import_flow(read_file(text), name=flow.name, slug=f"{flow.slug}-again")
+        assert imported.missing == []
+        expected = {**json.loads(text), "flow": {"name": flow.name, "slug": imported.flow.slug}}
+        expected["flow"]["description"] = flow.description
+        assert export_flow(imported.flow) == expected
+
+
+def test_the_schema_names_every_key_that_a_file_has(rich: Flow):
+    """A key that is only let through would be one that nobody can look up."""
+
+    def unnamed(schema: Any, data: Any, where: str) -> Iterator[str]:
+        if "$ref" in schema:
+            schema = defs[schema["$ref"].rpartition("/")[2]]
+        if isinstance(data, dict):
+            named = schema.get("properties")
+            for key, value in data.items() if named is not None else ():
+                if key not in named:
+                    yield f"{where}.{key}"
+                else:
+                    yield from unnamed(named[key], value, f"{where}.{key}")
+        for each in data if isinstance(data, list) else ():
+            yield from unnamed(schema.get("items", {}), each, where)
+
+    defs = file_schema()["$defs"]
+    assert list(unnamed(file_schema(), export_flow(rich), "file")) == []
+    expectations = file_schema()["properties"]["tests"]["items"]["properties"]["expectations"]
+    assert expectations["properties"]["outcome"]["enum"] == list(OUTCOMES)
+    assert set(expectations["properties"]) == set(EXPECTATIONS_SCHEMA["properties"])
+
+
+def test_who_may_start_a_flow_by_hand_comes_back_by_name(rich: Flow):
+    rich.starters.add(UserGroup.objects.create(name="Duty managers"))
+    file = read_file(export_text(rich))
+    assert (file.settings or {})["starters"] == ["Desk", "Duty managers"]
+    UserGroup.objects.get(name="Desk").delete()
+    # The same name is the same group, whatever its key is here.
+    UserGroup.objects.create(name="Desk")
+    imported = import_flow(file, slug="again")
+    names = set(imported.flow.starters.values_list("name", flat=True))
+    assert names == {"Desk", "Duty managers"}
+    assert imported.missing == []
+
+
+def test_a_group_that_is_not_here_is_told_and_the_others_stay(rich: Flow):
+    rich.starters.add(UserGroup.objects.create(name="Duty managers"))
+    file = read_file(export_text(rich))
+    UserGroup.objects.get(name="Desk").delete()
+    imported = import_flow(file, slug="again")
+    assert list(imported.flow.starters.values_list("name", flat=True)) == ["Duty managers"]
+    [missing] = imported.missing
+    assert (missing.kind, "“Desk”" in missing.message) == ("group", True)
+    assert preview(file) == imported.missing
+
+
+def test_the_named_tests_of_a_flow_come_back_with_all_they_say(rich: Flow):
+    parcel = Parcel.objects.create(weight=9)
+    save_test(
+        rich,
+        "All of it",
+        obj=parcel,
+        state={"n": 2},
+        trigger_payload={"kilos": 9},
+        answers={"if": [{"result": 1}, {"error": "no"}], "delay": {"timeout": True}},
+        starts_at=datetime(2013, 2, 8, 12, tzinfo=UTC),
+        expectations={
+            "outcome": "complete",
+            "state": {"n": 3},
+            "reached": ["if"],
+            "not_reached": ["start"],
+        },
+    )
+    text = export_text(rich)
+    imported = import_flow(read_file(text), slug="again")
+    assert imported.missing == []
+    assert export_flow(imported.flow)["tests"] == json.loads(text)["tests"]
+    copy = FlowTest.objects.get(flow=imported.flow, name="All of it")
+    assert (copy.object_id, copy.starts_at) == (
+        str(parcel.pk),
+        datetime(2013, 2, 8, 12, tzinfo=UTC),
+    )
+    assert copy.expectations["not_reached"] == ["start"]
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=9)
@@ -211,11 +302,12 @@ def test_all_that_is_not_here_is_told_and_the_rest_is_imported(rich: Flow):
     User.objects.all().delete()
     UserGroup.objects.all().delete()
     file = read_file(text)
-    expected = ["object_type", "user", "flow", "action"]
-    assert [each.kind for each in preview(file)] == expected
+    told = preview(file)
+    assert Flow.objects.count() == 0
     imported = import_flow(file)
-    kinds = [each.kind for each in imported.missing]
-    assert kinds == [*expected, "group", "group", "test"]
+    assert imported.missing == told
+    kinds = ["object_type", "user", "flow", "action", "group", "group", "trigger", "test"]
+    assert [each.kind for each in told] == kinds
     assert all(str(each) for each in imported.missing)
     found = draft_document(imported.flow)
     assert (found["content_type"], found["identity"]) == (None, None)
@@ -223,6 +315,13 @@ def test_all_that_is_not_here_is_told_and_the_rest_is_imported(rich: Flow):
         item["action"] for item in file.document["actions"]
     ]
     assert {each.uid for each in imported.missing if each.uid} == {"start", "tow"}
+
+
+def test_into_a_flow_that_is_there_nobody_misses_what_is_not_read(rich: Flow):
+    file = read_file(export_text(rich))
+    UserGroup.objects.all().delete()
+    assert preview(file, into=rich) == import_flow(file, into=rich).missing == []
+    assert [each.kind for each in preview(file)] == ["group", "group", "trigger"]
 
 
 def test_a_flow_that_starts_itself_is_not_missing():
@@ -295,11 +394,13 @@ def test_where_the_rows_still_are_their_secrets_stay(caller: Flow):
 def test_secret_values_of_a_tests_state_stay_at_home(caller: Flow):
     schema = {"type": "object", "properties": {"pin": {"type": "string", "format": "secret"}}}
     drafting.replace_draft(caller, {**draft_document(caller), "state_schema": schema})
-    FlowTest.objects.create(flow=caller, name="t", state={"pin": "1234", "n": 1})
+    state = {"pin": "1234", "n": 1}
+    FlowTest.objects.create(flow=caller, name="t", state=state, expectations={"state": state})
     [test] = export_flow(caller)["tests"]
-    assert test["state"] == {"n": 1}
+    assert test["state"] == test["expectations"]["state"] == {"n": 1}
+    assert "1234" not in export_text(caller)
     [test] = export_flow(caller, reveal_secrets=True)["tests"]
-    assert test["state"] == {"pin": "1234", "n": 1}
+    assert test["state"] == test["expectations"]["state"] == state
 
 
 # --- files that are none ------------------------------------------------------------------------
@@ -324,7 +425,15 @@ BAD = {
     text_of(settings={"retention": "soon"}): "no duration",
     text_of(settings={"is_superuser": True}): "settings",
     text_of(triggers=[{"name": "x", "mode": "evil"}]): "triggers → entry 1 → mode",
-    text_of(tests={}): "tests",
+    text_of(tests={}): "Tests are a JSON list",
+    text_of(tests=[{}]): "with a name",
+    text_of(tests=[{"name": " "}]): "needs a name",
+    text_of(tests=[{"name": "t"}, {"name": "t "}]): "same name",
+    text_of(tests=[{"name": "t", "state": 5}]): "“t” cannot be read",
+    text_of(tests=[{"name": "t", "answers": {"a": {"say": 1}}}]): "answer for row a",
+    text_of(tests=[{"name": "t", "starts_at": "noon"}]): "no moment",
+    text_of(tests=[{"name": "t", "expectations": {"outcome": "great"}}]): "expectations: outcome",
+    text_of(tests=[{"name": "t", "sate": {}}]): "tests → entry 1",
     text_of(left_out=[]): "left_out",
     text_of(evil=1): "evil",
     text_of(flow={"name": "a\x00b"}): "NUL",
@@ -339,9 +448,8 @@ def test_a_file_that_is_none_is_a_clear_error(text: str):
 
 
 def test_an_import_that_fails_leaves_nothing_behind():
-    twice = [{"name": "t"}, {"name": "t"}]
-    with pytest.raises(DocumentError, match="same name"):
-        import_flow(read_file(text_of(tests=twice)))
+    with pytest.raises(DocumentError, match="slug"):
+        import_flow(read_file(text_of()), slug="no slug!")
     deep = rows_of("(".join(f"g{level}" for level in range(70)) + "()" + ")" * 69)
     with pytest.raises(DraftRefused, match="levels deep"):
         import_flow(read_file(text_of(document={"format": 1, "actions": deep})))

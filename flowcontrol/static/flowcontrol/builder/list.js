@@ -90,7 +90,7 @@
         document.getElementById("fc-nothing").hidden = outline.length > 0;
         paintFolds();
         paintSelection();
-        roam();
+        passOverNewRows();
         builder.afterArranging?.();
     };
 
@@ -149,32 +149,75 @@
     };
     const folded = remembered();
 
-    const paintFolds = () => {
-        for (const row of rows()) {
-            const block = blockOf(row);
-            if (block === null) {
-                continue;
-            }
-            const isFolded = folded.has(name(row));
-            row.classList.toggle("fc-folded", isFolded);
-            const button = row.querySelector(":scope > .fc-line .fc-fold");
-            button.setAttribute("aria-expanded", String(!isFolded));
-            button.dataset.fcInside = block.querySelectorAll("[data-fc-row]").length;
-        }
-    };
-
-    builder.fold = (row, isFolded) => {
-        if (blockOf(row) === null) {
-            return;
-        }
-        folded[isFolded ? "add" : "delete"](name(row));
+    const remember = () => {
         try {
             localStorage.setItem(storageKey, JSON.stringify([...folded]));
         } catch {
             // Without a memory it is folded until the page is left.
         }
-        paintFolds();
     };
+
+    const paintFold = (row) => {
+        const block = blockOf(row);
+        if (block === null) {
+            return;
+        }
+        const isFolded = folded.has(name(row));
+        row.classList.toggle("fc-folded", isFolded);
+        const button = row.querySelector(":scope > .fc-line .fc-fold");
+        button.setAttribute("aria-expanded", String(!isFolded));
+        button.dataset.fcInside = block.querySelectorAll("[data-fc-row]").length;
+    };
+
+    const foldAllButton = document.getElementById("fc-fold-all");
+
+    const paintFoldAll = () => {
+        const blocks = [...list.querySelectorAll(":scope > .fc-is-block")];
+        const areFolded = blocks.length > 0 && blocks.every((row) => folded.has(name(row)));
+        const { fcFoldAll, fcUnfoldAll } = builder.texts;
+        foldAllButton.hidden = blocks.length === 0;
+        foldAllButton.textContent = areFolded ? fcUnfoldAll : fcFoldAll;
+        foldAllButton.dataset.fcDo = areFolded ? "unfold_all" : "fold_all";
+    };
+
+    const paintFolds = () => {
+        rows().forEach(paintFold);
+        paintFoldAll();
+    };
+
+    builder.fold = (row, isFolded) => {
+        if (blockOf(row) === null || folded.has(name(row)) === isFolded) {
+            return;
+        }
+        folded[isFolded ? "add" : "delete"](name(row));
+        remember();
+        paintFold(row);
+        paintFoldAll();
+    };
+
+    const foldAll = (isFolded) => {
+        for (const row of rows().filter((each) => blockOf(each) !== null)) {
+            folded[isFolded ? "add" : "delete"](name(row));
+        }
+        remember();
+        paintFolds();
+        const hadFocus = list.contains(document.activeElement);
+        roam(outermost(here, isFolded));
+        if (hadFocus) {
+            builder.focusRow();
+        }
+    };
+
+    /* The row that stays to be seen when all blocks are folded. */
+    const outermost = (row, isFolded) => {
+        while (isFolded && row !== null && parentOf(row) !== null) {
+            row = parentOf(row);
+        }
+        return row;
+    };
+
+    builder.actions.fold_all = () => foldAll(true);
+    builder.actions.unfold_all = () => foldAll(false);
 
     builder.unfoldTo = (row) => {
         for (let around = parentOf(row); around !== null; around = parentOf(around)) {
@@ -218,17 +261,32 @@
 
     const visible = () => rows().filter((row) => row.parentElement.closest(".fc-folded") === null);
 
-    const roam = (row = here) => {
-        here = row !== null && list.contains(row) ? row : (rows()[0] ?? null);
-        for (const each of rows()) {
-            const isHere = each === here;
-            each.classList.toggle("fc-here", isHere);
-            for (const control of each.querySelectorAll(
-                ":scope > .fc-line :is(a, button):not(#fc-plus)"
-            )) {
-                control.tabIndex = isHere ? 0 : -1;
-            }
+    const CONTROLS = ":is(a, button):not(#fc-plus)";
+
+    const setHere = (row, isHere) => {
+        row.classList.toggle("fc-here", isHere);
+        for (const control of row.querySelectorAll(`:scope > .fc-line ${CONTROLS}`)) {
+            control.tabIndex = isHere ? 0 : -1;
         }
+    };
+
+    const roam = (row = here) => {
+        const next = row !== null && list.contains(row) ? row : (rows()[0] ?? null);
+        if (here !== null && here !== next) {
+            setHere(here, false);
+        }
+        here = next;
+        if (here !== null) {
+            setHere(here, true);
+        }
+    };
+
+    /* Rows that have just come are passed over by Tab like all the others. */
+    const passOverNewRows = () => {
+        for (const control of list.querySelectorAll(`.fc-line ${CONTROLS}:not([tabindex="-1"])`)) {
+            control.tabIndex = -1;
+        }
+        roam();
     };
 
     builder.here = () => here;
@@ -254,18 +312,43 @@
         }
     });
 
+    /* The rows that can be seen around one, found from where it stands: there may be many. */
+    const firstInside = (row) =>
+        row.classList.contains("fc-folded")
+            ? null
+            : row.querySelector(":scope > .fc-rows > [data-fc-row]");
+    const lastOf = (block) => [...block.children].findLast((each) => each.matches("[data-fc-row]"));
+    const lastInside = (row) => {
+        while (firstInside(row) !== null) {
+            row = lastOf(blockOf(row));
+        }
+        return row;
+    };
+    const STEPS = {
+        up: (row) => {
+            const before = siblingOf(row, "previous");
+            return before === null ? parentOf(row) : lastInside(before);
+        },
+        down: (row) => {
+            let next = firstInside(row);
+            for (let at = row; next === null && at !== null; at = parentOf(at)) {
+                next = siblingOf(at, "next");
+            }
+            return next;
+        },
+        first: () => rows()[0],
+        last: () => lastInside(lastOf(list)),
+    };
+
     builder.step = (way, select) => {
-        const shown = visible();
-        const at = shown.indexOf(here);
-        const to = { up: at - 1, down: at + 1, first: 0, last: shown.length - 1 }[way];
-        if (shown[to] === undefined) {
+        const to = here === null ? null : STEPS[way](here);
+        if (to === null) {
             return;
         }
         if (select) {
-            const chosen = new Set([...selection, name(here), name(shown[to])]);
-            setSelection(chosen);
+            setSelection(new Set([...selection, name(here), name(to)]));
         }
-        builder.focusRow(shown[to]);
+        builder.focusRow(to);
     };
 
     // --- the selection ---

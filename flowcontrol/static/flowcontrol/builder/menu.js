@@ -226,6 +226,8 @@
         End: () => builder.step("last"),
         ArrowLeft: () => sideways(true),
         ArrowRight: () => sideways(false),
+        "Ctrl+ArrowLeft": () => builder.actions.fold_all(),
+        "Ctrl+ArrowRight": () => builder.actions.unfold_all(),
         "Ctrl+Z": () => builder.mayChange && builder.actions.undo(),
         "Ctrl+Shift+Z": () => builder.mayChange && builder.actions.redo(),
         "Ctrl+Y": () => builder.mayChange && builder.actions.redo(),

@@ -99,11 +99,16 @@
         return firstField();
     };
 
+    let openRow = null;
+
     const markOpen = () => {
         const uid = form()?.dataset.fcOf;
-        for (const row of builder.rows()) {
-            row.classList.toggle("fc-open-row", row.dataset.fcRow === uid);
+        const row = uid === undefined ? null : builder.row(uid);
+        if (row !== openRow) {
+            openRow?.classList.remove("fc-open-row");
+            openRow = row;
         }
+        openRow?.classList.add("fc-open-row");
         builder.root.classList.toggle("fc-has-panel", panel.querySelector(".fc-panel-head") !== null);
     };
 
