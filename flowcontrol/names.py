@@ -287,10 +287,20 @@ def _set_inside(rows: Sequence[JSONObject]) -> dict[str, Name]:
         inside = _set_inside(item["children"])
         if item["action"] == "branch":
             # A run of its own, which hands back what it names.
-            handed = item["config"].get("keys") or ()
+            handed = _handed_back(item)
             inside = {name: each for name, each in inside.items() if name in handed}
         _note(found, inside)
     return found
+
+
+def _handed_back(branch: JSONObject) -> frozenset[str]:
+    """The keys that a branch hands back to the run; a draft may have anything in their place."""
+    keys = branch["config"].get("keys")
+    return (
+        frozenset(key for key in keys if isinstance(key, str))
+        if isinstance(keys, list)
+        else frozenset()
+    )
 
 
 def _note(known: dict[str, Name], more: Mapping[str, Name]) -> None:
@@ -347,7 +357,7 @@ class _SetWithin:
         if uid not in self._known:
             inside = self.block(item["children"])
             if item["action"] == "branch":
-                inside &= frozenset(item["config"].get("keys") or ())
+                inside &= _handed_back(item)
             self._known[uid] = inside | (sets_names(item) - _bound(item))
         return self._known[uid]
 

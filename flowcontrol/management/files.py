@@ -97,8 +97,8 @@ class FileVerbs:
     ) -> None:
         if into and (name or slug):
             raise CommandError("--into keeps the names of the flow: leave --name and --slug out.")
-        read = read_file(_read(file))
         target = _flow(into) if into else None
+        read = read_file(_read(file))
         if dry_run:
             self._tell_missing(preview(read, into=target))
             self.stdout.write("Nothing was written.")

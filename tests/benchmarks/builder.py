@@ -141,11 +141,11 @@ def _result(
 ) -> Result:
     with CaptureQueriesContext(connection) as asked:
         change.do()
+    note = f"{best(times).cpu:.0f} ms of the processor, {len(asked)} queries"
     if change.back is not None:
         change.back()
-    of_cpu = f"{best(times).cpu:.0f} ms of the processor, {len(asked)} queries"
     return Result(
-        change.name, connection.vendor, best(times).wall, "ms", limit, at_most=at_most, note=of_cpu
+        change.name, connection.vendor, best(times).wall, "ms", limit, at_most=at_most, note=note
     )
 
 

@@ -18,10 +18,10 @@ from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.drafts import draft_document
 from flowcontrol.flowtests import save_test
-from flowcontrol.models import Flow, FlowRun
+from flowcontrol.models import Flow, FlowRun, FlowVersion
 from flowcontrol.trees import RowTree
 from tests.admin_pages import BuilderPage, client_of, url
-from tests.long_flows import long_flow
+from tests.long_flows import BLOCK, long_flow
 from tests.testapp.models import Parcel
 
 pytestmark = pytest.mark.django_db
@@ -34,8 +34,19 @@ and Django's log to see to; none of it for each row."""
 
 @pytest.fixture
 def client() -> Client:
-    """The browser of the desk, whom the rows name too."""
-    return client_of(name="desk", is_superuser=True)
+    """The browser of the desk, whom the rows name too, in a process that has looked up what it
+    looks up once."""
+    client = client_of(name="desk", is_superuser=True)
+    BuilderPage(client, long_flow(BLOCK)).post("flow_delete_rows", row="if-0")
+    forget_flows()
+    return client
+
+
+def forget_flows() -> None:
+    FlowRun.objects.all().delete()
+    Flow.objects.update(live_version=None)
+    FlowVersion.objects.all().delete()
+    Flow.objects.all().delete()
 
 
 Doing = Callable[[BuilderPage], object]
@@ -144,7 +155,7 @@ def test_opening_a_flow_of_500_rows_takes_no_more_queries_than_one_of_50(client:
         page = BuilderPage(client, flow)
         assert len(page.marks) == number
         asked.append(cost(page, None, lambda page: page.open()))
-        Flow.objects.all().delete()
+        forget_flows()
     assert asked[0] == asked[1] <= OPENING, asked
     assert parcel.pk
 
@@ -160,7 +171,7 @@ def test_an_edit_of_500_rows_takes_no_more_queries_than_one_of_50(client: Client
     for number in (50, 500):
         page = BuilderPage(client, long_flow(number))
         asked.append(cost(page, before, doing))
-        Flow.objects.all().delete()
+        forget_flows()
     assert asked[0] == asked[1] <= EDIT, asked
 
 
@@ -174,7 +185,7 @@ def test_every_edit_did_something(client: Client):
         doing(page)
         reads = ("open", "copy", "be told", "look", "find", "complete", "save a row that")
         assert (page.revision != revision) is not name.startswith(reads), name
-        Flow.objects.all().delete()
+        forget_flows()
 
 
 PAGES = {
@@ -200,7 +211,7 @@ def test_the_other_pages_of_500_rows_take_no_more_queries_than_those_of_50(
         with CaptureQueriesContext(connection) as said:
             client.get(address)
         asked.append(len(said))
-        Flow.objects.all().delete()
+        forget_flows()
     assert asked[0] == asked[1] <= EDIT, asked
 
 
@@ -214,7 +225,7 @@ def test_trying_500_rows_takes_no_more_queries_but_for_those_of_the_rows(client:
         given = {"object": str(parcel.pk), "until": "set-1", "state": "{}", "payload": "{}"}
         page.post("flow_try", **given)
         asked.append(cost(page, None, lambda page: page.post("flow_try", **given)))  # noqa: B023
-        Flow.objects.all().delete()
+        forget_flows()
     assert asked[0] == asked[1], asked
 
 
@@ -230,7 +241,7 @@ def test_publishing_500_rows_takes_no_more_queries_than_50(client: Client):
         assert flow.live_version is not None
         assert len(RowTree.of(flow.live_version.document["actions"]).rows) == number
         asked.append(len(said))
-        Flow.objects.all().delete()
+        forget_flows()
     assert asked[0] == asked[1] <= EDIT, asked
 
 
@@ -240,4 +251,4 @@ def test_the_people_whom_rows_name_are_looked_up_together(client: Client):
     with CaptureQueriesContext(connection) as said:
         client.get(url("flow_actions", flow.pk))
     about_users = [each["sql"] for each in said if "auth_user" in each["sql"]]
-    assert len(about_users) <= 3, about_users
+    assert sum("username" in text and " IN (" in text for text in about_users) == 1, about_users

@@ -162,7 +162,7 @@ def test_publish_refuses_what_has_errors_and_publishes_the_rest():
     said = refused("publish")
     assert "right: published as version 1." in said
     assert "wrong: refused." in said
-    assert "error: row alone" in said
+    assert "error: row 1 (else) [alone]: “Else” has to come right after" in said
     assert "Not every flow could be published." in said
     wrong.refresh_from_db()
     assert wrong.live_version is None
@@ -185,7 +185,8 @@ def test_check_tells_what_is_wrong_with_a_draft():
     replace_draft(flow, make_document(row("if", Log("x"), uid="question", condition="n >")))
     said = refused("check")
     assert "wrong: 1 finding(s) in the draft." in said
-    assert "error: row question" in said
+    assert "error: row 1 (if) [question], condition: " in said
+    assert "Open the row and correct it." in said
     assert "1 error(s)." in said
 
 
@@ -194,7 +195,7 @@ def test_a_warning_is_told_and_is_no_error():
     flow = create_flow("Odd", "odd")
     replace_draft(flow, make_document(row("if", uid="empty", condition="n > 1")))
     said = told("check")
-    assert "warning: row empty" in said
+    assert "warning: row 1 (if) [empty]: There are no rows inside." in said
 
 
 @pytest.mark.django_db

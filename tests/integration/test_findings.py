@@ -478,7 +478,6 @@ def test_names_in_the_keep_condition_count_too():
         SETS,
         row("set_state", state={"gate": 1}),
         row("log", message="x", result_key="gate"),
-        For(2, [Log("x")], var_name="gate"),
         row("update_state", state={"$expr": "trigger"}),
         row("test.page"),
     ],
@@ -639,7 +638,9 @@ def test_the_findings_of_a_new_draft_of_any_shape_never_fail():
     for action_type in actions:
         for value in odd:
             config = dict.fromkeys(action_type.config_schema.get("properties", {}), value)
-            findings({**row(action_type.name), "config": config})
+            odd_row = {**row(action_type.name, Log("x")), "config": config}
+            findings(odd_row)
+            names_at(make_document(odd_row, Log("x")), Place("2"))
 
 
 def test_findings_are_told_in_the_language_of_the_reader():

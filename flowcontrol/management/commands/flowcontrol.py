@@ -14,11 +14,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from flowcontrol.compiling import compile_document
 from flowcontrol.conf import settings
-from flowcontrol.documents import read_document
+from flowcontrol.documents import JSONObject, read_document
 from flowcontrol.drafting import draft_document
 from flowcontrol.engine import continue_flowruns, create_flowrun, execute_flowrun
 from flowcontrol.exceptions import AuthorError, FlowcontrolError, PublishRefused
 from flowcontrol.findings import Finding, find_all, find_trigger_problems
+from flowcontrol.flowtests import row_names
 from flowcontrol.management.files import FileVerbs, add_file_verbs
 from flowcontrol.models import Flow, Status
 from flowcontrol.monitoring import report
@@ -154,7 +155,7 @@ class Command(FileVerbs, BaseCommand):
             except PublishRefused as refusal:
                 refused = True
                 self.stderr.write(f"{flow.slug}: refused.")
-                self._tell(refusal.findings)
+                self._tell(refusal.findings, draft_document(flow))
             else:
                 word = "unchanged, version" if version == before else "published as version"
                 self.stdout.write(f"{flow.slug}: {word} {version.number}.")
@@ -164,11 +165,12 @@ class Command(FileVerbs, BaseCommand):
     def check_flows(self, *, flows: list[str], **options: Any) -> None:
         errors = 0
         for flow in self._flows(flows):
-            findings = find_all(read_document(draft_document(flow)), flow=flow)
+            draft = read_document(draft_document(flow))
+            findings = find_all(draft, flow=flow)
             problems = self._live_problems(flow)
             errors += len(problems) + sum(finding.severity == "error" for finding in findings)
             self.stdout.write(f"{flow.slug}: {len(findings)} finding(s) in the draft.")
-            self._tell(findings)
+            self._tell(findings, draft)
             for message in (of_triggers := find_trigger_problems(flow)):
                 self.stderr.write(f"  error: trigger: {message}")
             errors += len(of_triggers)
@@ -188,11 +190,13 @@ class Command(FileVerbs, BaseCommand):
         problems: list[tuple[str, str]] = list(program.payload.problems)
         return problems
 
-    def _tell(self, findings: list[Finding]) -> None:
+    def _tell(self, findings: list[Finding], draft: JSONObject) -> None:
+        names = row_names(draft)
         for finding in findings:
-            where = f"row {finding.uid}" if finding.uid else "flow"
+            where = f"{names[finding.uid]} [{finding.uid}]" if finding.uid else "flow"
             field = f", {finding.field}" if finding.field else ""
-            self.stdout.write(f"  {finding.severity}: {where}{field}: {finding.message}")
+            told = f"{finding.message} {finding.fix}"
+            self.stdout.write(f"  {finding.severity}: {where}{field}: {told}")
 
     def _flows(self, slugs: list[str]) -> list[Flow]:
         flows = Flow.objects.select_related("live_version").order_by("slug")
