@@ -21,7 +21,7 @@ from tests.acceptance.conftest import log_in
 from tests.admin_pages import draft_rows, uid_of, url
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Locator, Page, Route
     from pytest_django.live_server_helper import LiveServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -240,6 +240,42 @@ def make_flight() -> Flight:
         scheduled_arrival=noon,
         delay=90,
     )
+
+
+def test_the_picker_waits_for_what_the_page_asks_already(
+    desk: Page, live_server: LiveServer
+) -> None:
+    builder = Builder(desk, live_server, drafting.create_flow("Long delay"))
+
+    def later(route: Route) -> None:
+        desk.wait_for_timeout(300)
+        route.continue_()
+
+    desk.route(re.compile(r"/actions/$"), later)
+    desk.evaluate("document.dispatchEvent(new CustomEvent('flowcontrol:reload'))")
+    desk.locator("#add a").click()
+    builder.pick("log")
+    assert builder.focused == "config-message"
+
+
+def test_a_picker_that_is_closed_at_once_leaves_nothing_behind(
+    desk: Page, live_server: LiveServer
+) -> None:
+    flow = drafting.create_flow("Long delay")
+    builder = Builder(desk, live_server, flow)
+
+    def later(route: Route) -> None:
+        desk.wait_for_timeout(300)
+        route.continue_()
+
+    desk.route(re.compile(r"/actions/add/"), later)
+    desk.locator("#add a").click()
+    builder.press("Escape")
+    assert desk.locator("#fc-picker-body").inner_text() == ""
+    desk.unroute(re.compile(r"/actions/add/"))
+    desk.locator("#add a").click()
+    builder.pick("log")
+    assert draft_rows(flow) == ["log"]
 
 
 def test_what_is_dragged_is_saved_as_it_is_shown(desk: Page, live_server: LiveServer) -> None:

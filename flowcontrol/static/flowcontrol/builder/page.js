@@ -62,7 +62,8 @@
     let last = Promise.resolve();
     let refused = false;
 
-    const ask = (method, url, { values = {}, source = root, swap = "none" } = {}) => {
+    const ask = (method, url, options = {}) => {
+        const { values = {}, source = root, target = builder.panel, swap = "none" } = options;
         const job = async () => {
             refused = false;
             const sent = typeof values === "function" ? values() : values;
@@ -74,7 +75,7 @@
             try {
                 await htmx.ajax(method, url, {
                     source,
-                    target: builder.panel,
+                    target,
                     swap,
                     values: sent,
                 });

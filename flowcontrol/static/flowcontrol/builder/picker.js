@@ -12,6 +12,7 @@
         const shown = () => choices().filter((choice) => !choice.parentElement.hidden);
         let known = [];
         let isAwaited = false;
+        let opening = 0;
         const recentKey = "flowcontrol.recent";
         const RECENT = 5;
 
@@ -165,15 +166,22 @@
             body.replaceChildren();
             input.value = "";
             [known, isAwaited] = [[], false];
+            opening += 1;
+            const opened = opening;
             setActive(null);
             dialog.showModal();
             input.focus();
             const query = new URLSearchParams({ target, position });
-            await htmx.ajax("GET", `${builder.url}add/?${query}`, {
-                source: builder.root,
-                target: body,
-                swap: "innerHTML",
-            });
+            const address = `${builder.url}add/?${query}`;
+            const isOffered = await builder.get(address, { target: body, swap: "innerHTML" });
+            if (opened !== opening) {
+                return; // opened elsewhere before the answer came
+            }
+            if (!isOffered || !dialog.open) {
+                dialog.close(); // what stands in the way is told on the page
+                body.replaceChildren();
+                return;
+            }
             known = choices();
             offerRecent();
             filter();
