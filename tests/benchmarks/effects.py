@@ -11,9 +11,10 @@ from flowcontrol.models import Flow, FlowRun
 from flowcontrol.testing import make_flow, row
 from tests.benchmarks.limits import commits as bare_commits
 from tests.benchmarks.limits import inserts as bare_inserts
+from tests.benchmarks.limits import steps_by_hand
 from tests.benchmarks.measuring import Options, in_turns, seconds
 from tests.benchmarks.preparing import create_runs
-from tests.benchmarks.results import Limit, Result
+from tests.benchmarks.results import Limit, Result, number
 
 STEPS = 10
 
@@ -30,6 +31,7 @@ def database(options: Options) -> Iterator[Result]:
         "steps/s",
         Limit("bare ORM insert + commit/s", limit),
         share=0.6,
+        note=_by_hand(flow, limit, reached, options, insert=True),
     )
 
 
@@ -62,6 +64,17 @@ def commits(options: Options) -> Iterator[Result]:
         "steps/s",
         Limit("bare UPDATE + COMMIT/s", limit),
         share=0.45,
+        note=_by_hand(flow, limit, reached, options, insert=False),
+    )
+
+
+def _by_hand(flow: Flow, limit: float, reached: float, options: Options, *, insert: bool) -> str:
+    """What stands between the figure and the limit: the promise itself."""
+    by_hand = max(steps_by_hand(flow, insert=insert) for _number in range(options.repeats))
+    return (
+        f"The same transactions by hand (Django's atomic, the run's row, its history): "
+        f"{number(by_hand)} steps/s, {by_hand / limit:.2f} of the limit; "
+        f"this is {reached / by_hand:.2f} of that."
     )
 
 

@@ -19,6 +19,9 @@ from tests.testapp.models import Parcel
 
 BATCH = 500
 
+_RUN = FlowRun._meta.db_table
+_EVENT = RunEvent._meta.db_table
+
 
 def condition_evaluations(rounds: int = 100_000) -> float:
     """Evaluations a second of a condition that Django compiled once, in one context."""
@@ -57,6 +60,45 @@ def inserts(number: int = 2000) -> float:
     return number / seconds(insert)
 
 
+def steps_by_hand(flow: Flow, number: int = 2000, *, insert: bool) -> float:
+    """Steps a second of the least that keeps the promise of a ``database`` step.
+
+    One transaction each, opened by Django: the row through the ORM (with ``insert``), the run's
+    place with proof of its token, a row of history. No claim, no condition, nothing computed.
+    """
+    [run] = create_runs(flow, 1, {"n": 0})
+    run.claim_token = uuid.uuid4()
+    run.save(update_fields=["claim_token"])
+    now = timezone.now()
+    if connection.vendor == "sqlite":
+        now, token = str(now.replace(tzinfo=None)), run.claim_token.hex  # type: ignore[assignment]
+    else:
+        token = str(run.claim_token)
+    place = json.dumps(run.cursor or {"frames": [["a", "run", None]]})
+    steps = json.dumps([["a", "run", "continue", 10]])
+    update = (
+        f"UPDATE {_RUN} SET cursor = %s, action_uid = 'a', visit = visit + 1, seq = %s "
+        "WHERE id = %s AND claim_token = %s"
+    )
+    history = (
+        f"INSERT INTO {_EVENT} (run_id, seq, at, kind, reason, steps) "
+        "VALUES (%s, %s, %s, 'steps', '', %s)"
+    )
+
+    def step() -> None:
+        for position in range(1, number + 1):
+            with transaction.atomic():
+                if insert:
+                    Parcel.objects.create(label=f"{position}-1")
+                with connection.cursor() as cursor:
+                    cursor.execute(update, [place, position, run.pk, token])
+                    cursor.execute(history, [run.pk, position, now, steps])
+
+    rate = number / seconds(step)
+    run.delete()
+    return rate
+
+
 @dataclass(frozen=True)
 class Finished:
     """What flowcontrol wrote about a run, as text: the limit writes the same."""
@@ -91,9 +133,6 @@ def claim_and_finish(flow: Flow, runs: int, finished: Finished) -> float:
 
     return runs / seconds(all_of_them)
 
-
-_RUN = FlowRun._meta.db_table
-_EVENT = RunEvent._meta.db_table
 
 _DUE = (
     f"SELECT id FROM {_RUN} WHERE flow_id = %s AND status IN ('pending', 'waiting') "
