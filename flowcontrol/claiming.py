@@ -278,4 +278,5 @@ def _touch(claims: Sequence[Claim], assignments: str, parameters: list[Any]) -> 
         f"UPDATE {FlowRun._meta.db_table} AS r SET {assignments} FROM {{rows}} AS v "
         f"WHERE r.id = v.id AND r.claim_token = v.token RETURNING {returned(connection, 'id')}"
     )
-    return {row[0] for row in execute_with_rows(connection, sql, parameters, columns, held)}
+    rows = execute_with_rows(connection, sql, parameters, columns, held, keys=columns)
+    return {row[0] for row in rows}

@@ -216,7 +216,7 @@ def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
         f"RETURNING {returned(connection, 'id')}"
     )
     returned_rows = execute_with_rows(
-        connection, sql, [], {**_PROOF_COLUMNS, **_RUN_COLUMNS}, values
+        connection, sql, [], {**_PROOF_COLUMNS, **_RUN_COLUMNS}, values, keys=_PROOF_COLUMNS
     )
     return {row[0] for row in returned_rows}
 
@@ -314,7 +314,7 @@ def _write_waits(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
             f"DELETE FROM {RunWait._meta.db_table} WHERE run_id IN (SELECT id FROM {{rows}} AS v) "
             "RETURNING run_id, kind"
         )
-        gone = execute_with_rows(connection, sql, [], {"id": "bigint"}, resumed)
+        gone = execute_with_rows(connection, sql, [], {"id": "bigint"}, resumed, keys=["id"])
         asked = {run_id for run_id, kind in gone if kind == WaitKind.TASK}
         if asked:
             _close_tasks(rows, asked)
