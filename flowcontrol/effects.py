@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol.announcing import announce
 from flowcontrol.children import cancel_children
+from flowcontrol.claiming import Claim
 from flowcontrol.conf import Clock
 from flowcontrol.cursor import Frame
 from flowcontrol.depths import below
@@ -174,7 +175,7 @@ def external_step(
     """
     if in_foreign_transaction():
         return guarded(connection, piece, lambda: yielded(piece))
-    if row := guarded(connection, piece, lambda: checkpoint(connection, piece)):
+    if row := guarded(connection, piece, lambda: _come_to(connection, piece)):
         return row
     saved = piece.save()
 
@@ -190,6 +191,18 @@ def external_step(
             return _settle(connection, piece, directive)
 
     return guarded(connection, piece, work, saved)
+
+
+def _come_to(connection: BaseDatabaseWrapper, piece: Slice) -> None:
+    """Let the database hold that the run stands here, and nobody have taken it meanwhile.
+
+    Raises:
+        ClaimLost: somebody has.
+    """
+    if piece.visit > piece.claim.visit:
+        checkpoint(connection, piece)
+    elif not _is_still_held(piece.claim):
+        raise _claim_lost(piece)
 
 
 def guarded(
@@ -214,7 +227,8 @@ def guarded(
         except KeyboardInterrupt:
             raise
         except ClaimLost:
-            if saved is None or not _is_still_held(saved):
+            # If the claim stands after the rollback, the step itself had taken it away.
+            if saved is None or not _is_still_held(saved.claim):
                 raise
             piece.restore(saved)
             return failed(
@@ -259,10 +273,8 @@ def _go_on_after(
     return row_of(piece, piece.step_through())
 
 
-def _is_still_held(saved: Saved) -> bool:
-    """Whether the claim stands after a rollback, and the run where this step began: then the
-    step itself had taken it away."""
-    claim = saved.claim
+def _is_still_held(claim: Claim) -> bool:
+    """Whether the claim stands, and the run where it stood by it."""
     held = FlowRun.objects.filter(pk=claim.id, claim_token=claim.token)
     return held.filter(seq=claim.seq, visit=claim.visit).exists()
 
@@ -307,6 +319,10 @@ def write_stopped(piece: Slice, row: WriteBack) -> WriteBack:
         return write(connection, piece, failed(piece, error))
 
 
+def _claim_lost(piece: Slice) -> ClaimLost:
+    return ClaimLost(f"Run #{piece.claim.id} was taken over or changed by somebody else.")
+
+
 def write(connection: BaseDatabaseWrapper, piece: Slice, row: WriteBack) -> WriteBack:
     """Write one row and take what was written as the new starting point.
 
@@ -314,7 +330,7 @@ def write(connection: BaseDatabaseWrapper, piece: Slice, row: WriteBack) -> Writ
         ClaimLost: the run is not ours any more.
     """
     if not write_one(row, connection):
-        raise ClaimLost(f"Run #{piece.claim.id} was taken over or changed by somebody else.")
+        raise _claim_lost(piece)
     claim = piece.claim
     claim.seq += row.event is not None
     claim.attempts = row.attempts

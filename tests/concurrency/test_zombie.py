@@ -51,7 +51,7 @@ LEASE_UNPROVED = Variant(
 CALLED_UNASKED = Variant(
     "calls to the outside without a checkpoint before them",
     "flowcontrol.effects.external_step",
-    "if row := guarded(connection, piece, lambda: checkpoint(connection, piece)):",
+    "if row := guarded(connection, piece, lambda: _come_to(connection, piece)):",
     "if row := None:",
 )
 NOBODY_RENEWS = Variant(
