@@ -75,12 +75,19 @@ class Coverage:
     """Which rows of a document its tests reach; rows that are switched off do not count."""
 
     rows: Sequence[str]
-    reached: frozenset[str]
+    tests: Mapping[str, Sequence[str]]
+    """The names of the tests that reach a row, by its uid."""
+    run: int = 0
+    """How many tests were run on the document."""
+
+    @property
+    def was_run(self) -> bool:
+        return self.run > 0
 
     @property
     def missed(self) -> list[str]:
         """The rows that no test reaches, in order."""
-        return [uid for uid in self.rows if uid not in self.reached]
+        return [uid for uid in self.rows if uid not in self.tests]
 
     @property
     def percent(self) -> int:
@@ -272,15 +279,17 @@ def coverage_of(flow: Flow, document: Mapping[str, Any] | None = None) -> Covera
     if document is None:
         document = frozen(draft_document(flow))
     digest = checksum(document)
-    results = FlowTest.objects.filter(flow=flow).values_list("result", flat=True)
-    reached = {
-        uid
-        for result in results
-        if result is not None and result["checksum"] == digest
-        for uid in result["reached"]
-    }
+    results = FlowTest.objects.filter(flow=flow).order_by("name").values_list("name", "result")
+    tests: dict[str, list[str]] = {}
+    run = 0
+    for name, result in results:
+        if result is None or result["checksum"] != digest:
+            continue
+        run += 1
+        for uid in result["reached"]:
+            tests.setdefault(uid, []).append(name)
     rows = [placed.row["uid"] for placed in walk(document, only_enabled=True)]
-    return Coverage(rows, frozenset(reached))
+    return Coverage(rows, tests, run)
 
 
 # --- saving ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from flowcontrol.admin.flow_pages import FlowVisit, Tool, runs_url
 from flowcontrol.admin.flow_settings import shown_triggers
 from flowcontrol.admin.row_forms import media_of_all_forms
 from flowcontrol.admin.rows import FlowFinding, PageRow, RowList, RunCount
-from flowcontrol.admin.verbs import FIXES, OTHER_KEYS, VERBS, Verb, menu_for
+from flowcontrol.admin.verbs import FIXES, VERBS, Verb, menu_for, other_keys_for
 from flowcontrol.findings import find_all
 from flowcontrol.models import OPEN, FlowRun, Status
 from flowcontrol.presence import POLL_SECONDS
@@ -183,7 +183,7 @@ def show(
         menu=menu_for(visit.rights),
         poll_seconds=POLL_SECONDS,
         presence_url=visit.url("presence"),
-        other_keys=OTHER_KEYS,
+        other_keys=other_keys_for(visit.rights),
         tools=_tools(visit),
         forms_media=media_of_all_forms(),
         builder=builder_of(visit),
@@ -195,7 +195,11 @@ def show(
 def _tools(visit: FlowVisit) -> list[Tool]:
     """What can be opened beside the list."""
     tools = [Tool(_("Try it"), visit.url("try"), is_panel=True)] if visit.rights.trial else []
-    return [*tools, Tool(_("Settings"), visit.url("change"), is_panel=True)]
+    return [
+        *tools,
+        Tool(_("Tests"), visit.url("tests"), is_panel=True),
+        Tool(_("Settings"), visit.url("change"), is_panel=True),
+    ]
 
 
 def show_changes(visit: FlowVisit, told: str, *, uid: str = "") -> HttpResponse:
@@ -274,7 +278,8 @@ def _part(
 def _row_buttons(visit: FlowVisit) -> dict[str, Any]:
     """What stands at the end of every row, made once."""
     fold = render_to_string("flowcontrol/admin/builder_fold.html")
-    more = render_to_string("flowcontrol/admin/builder_more.html") if visit.rights.change else ""
+    may_do = menu_for(visit.rights)
+    more = render_to_string("flowcontrol/admin/builder_more.html") if may_do else ""
     return {"fold_button": fold, "menu_button": SafeString(more)}
 
 

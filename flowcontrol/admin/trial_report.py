@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.timesince import timesince
@@ -14,7 +15,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.rows import PageRow, RowItem, RowList, pretty
 from flowcontrol.admin.run_history import DIRECTIVES, PHASES, Change, Read, short
+from flowcontrol.admin.traces import Entry, RowTrace, ShownCall, traces_of_trial
 from flowcontrol.admin.trigger_forms import name_in_words
+from flowcontrol.cursor import RUN
 from flowcontrol.models import WaitKind
 from flowcontrol.registry import OBJECT_SAVED, actions
 from flowcontrol.trying import MISSING, Call, Skip, Trial, TrialStep
@@ -24,10 +27,10 @@ if TYPE_CHECKING:
 
     from flowcontrol.base import BaseAction
 
-STEPS_AT_A_ROW: Final = 5
-"""Rounds shown at a row; all of them stand in the list step by step."""
-
 STEPS_SHOWN: Final = 200
+
+STANDS: Final = ("failed", "waiting", "reached", "stopped")
+"""Outcomes that leave the trial at a row."""
 
 OUTCOMES: Final[Mapping[str, _StrOrPromise]] = {
     "complete": gettext_lazy("It runs to its end."),
@@ -53,43 +56,11 @@ BADGES: Final[Mapping[str, _StrOrPromise]] = {
 
 
 @dataclass(frozen=True)
-class ShownCall:
-    """A row with effects that was asked."""
-
-    row: PageRow | None
-    title: str
-    facts: Sequence[Read]
-    """What it was configured to do, by the labels of its form."""
-    is_simulated: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A step, or time that was skipped (then ``length`` says how much)."""
-
-    row: PageRow | None
-    title: str
-    at: datetime
-    phase: _StrOrPromise = ""
-    directive: _StrOrPromise = ""
-    reads: Sequence[Read] = ()
-    changes: Sequence[Change] = ()
-    notes: Sequence[str] = ()
-    call: ShownCall | None = None
-    error: str = ""
-    is_skip: bool = False
-    length: str = ""
-    was_answered: bool = False
-    wait: str = ""
-
-
-@dataclass
-class RowEntries:
+class Line:
     """A row, or the end of its block, and what happened at it."""
 
     item: RowItem
-    entries: Sequence[Entry] = ()
-    more: int = 0
+    trace: RowTrace | None = None
 
     @property
     def row(self) -> PageRow:
@@ -116,7 +87,8 @@ class TrialReport:
                 self.entries.append(self._skip(entry))
             else:
                 self.entries.append(self._step(entry, shown))
-        self._mark_rows()
+        if self.stands_as and self.row:
+            self.row.is_current = True
 
     @property
     def headline(self) -> _StrOrPromise:
@@ -169,23 +141,30 @@ class TrialReport:
     def left_out(self) -> int:
         return max(len(self.entries) - STEPS_SHOWN, 0)
 
-    @property
-    def lines(self) -> Iterator[RowEntries]:
-        """The rows of the draft with what happened at each."""
-        at_row: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            if entry.row is not None:
-                at_row.setdefault(entry.row.uid, []).append(entry)
-        for item in self.rows.items:
-            found = [] if item.is_end else at_row.get(item.row.uid, [])
-            yield RowEntries(item, found[:STEPS_AT_A_ROW], max(len(found) - STEPS_AT_A_ROW, 0))
+    @cached_property
+    def traces(self) -> list[RowTrace]:
+        """What happened at each row, in the order of the rows."""
+        return list(traces_of_trial(self.entries, self.rows, self.trial.uid, self.stands_as))
 
-    def _mark_rows(self) -> None:
-        for uid, number in self.trial.counts.items():
-            if uid in self.rows.by_uid:
-                self.rows.by_uid[uid].count = number
-        if self.trial.outcome in ("failed", "waiting", "reached", "stopped") and self.row:
-            self.row.is_current = True
+    @property
+    def lines(self) -> Iterator[Line]:
+        """The rows of the draft with what happened at each."""
+        at_row = {trace.row.uid: trace for trace in self.traces}
+        for item in self.rows.items:
+            yield Line(item, None if item.is_end else at_row.get(item.row.uid))
+
+    @property
+    def stands_as(self) -> str:
+        """How it ended, if it has not come to its end."""
+        return self.trial.outcome if self.trial.outcome in STANDS else ""
+
+    @property
+    def reached(self) -> int:
+        return sum(trace.visits > 0 for trace in self.traces)
+
+    @property
+    def was_stopped_at_row(self) -> bool:
+        return self.trial.outcome == "reached"
 
     def _row_of(self, entry: TrialStep | Skip | Call) -> PageRow | None:
         return self.rows.by_uid.get(entry.uid) if entry.flow == self.trial.slug else None
@@ -213,12 +192,18 @@ class TrialReport:
             at=step.at,
             phase=PHASES.get(step.phase, step.phase),
             directive=DIRECTIVES.get(step.directive, step.directive),
-            reads=[Read(name, short(self.masks.value(name, value))) for name, value in step.reads],
+            way=step.directive,
+            is_visit=step.phase == RUN,
+            reads=list(dict.fromkeys(self._reads(step))),
             changes=list(self._changes(step.changes)),
             notes=step.notes,
             call=calls[id(step.call)] if step.call is not None else None,
             error=step.error,
         )
+
+    def _reads(self, step: TrialStep) -> Iterator[Read]:
+        for name, value in step.reads:
+            yield Read(name, short(self.masks.value(name, value)))
 
     def _changes(self, changes: Mapping[str, tuple[Any, Any]]) -> Iterator[Change]:
         for key, (before, after) in changes.items():

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flowcontrol.admin import builder
 from flowcontrol.admin.flow_pages import FlowVisit, run_url
 from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.pages import Crumb, Page
 from flowcontrol.admin.rights import may_see
 from flowcontrol.admin.rows import PageRow, RowList, pretty, rows_of
 from flowcontrol.admin.starting import lookup_url, model_named, object_name
+from flowcontrol.admin.traces import Traces, traces_of_tests
 from flowcontrol.admin.trial_forms import (
     ANSWER_HELP,
     Given,
@@ -41,6 +45,7 @@ from flowcontrol.trying import RunInput, Trial, input_of, try_flow
 
 if TYPE_CHECKING:
     from django.db.models import Model
+    from django.http import QueryDict
 
     from flowcontrol.documents import JSONObject
 
@@ -78,9 +83,8 @@ class _Bench:
             )
             model = None
         self.model = model
-        data = visit.request.POST if visit.is_post else None
         self.form = TrialForm(
-            data,
+            _posted(visit),
             rows=self.rows,
             answerable=self._answerable(),
             model=model,
@@ -136,28 +140,31 @@ class _Bench:
             form.add_error(None, str(refused))
             return None
 
-    def show(self, trial: Trial | None, save_form: SaveTestForm, told: str = "") -> HttpResponse:
+    def show(self, trial: Trial | None, save_form: SaveTestForm, done: str = "") -> HttpResponse:
+        """Beside the builder's list the rows of that list tell what they did."""
         visit, test = self.visit, self.test
-        differences: Sequence[str] = ()
+        differences: Sequence[str] | None = None
         if trial is not None:
             waited = _waited(trial)
             self.form.offer_answers([row for row in self.rows.by_uid.values() if row.uid in waited])
             if not save_form.is_bound and test is None:
-                given = Given(expectations=expectations_from(trial))
+                typed = visit.request.POST.get("test-name", "")
+                given = Given(expectations=expectations_from(trial), name=typed)
                 save_form = SaveTestForm(None, given, self.rows, self.masks)
-            if test is not None:
+            if test is not None and trial.outcome != "reached":
                 differences = find_differences(test.expectations, trial, self.document)
         title = _("Try it") if test is None else _("Try the test “%(test)s”") % {"test": test}
         crumbs = [Crumb(title)]
         if test is not None:
             crumbs.insert(0, Crumb(_("Tests"), visit.url("tests")))
+        report = TrialReport(trial, self.rows, self.masks) if trial is not None else None
         context: dict[str, Any] = {
             "form": self.form,
             "answer_help": ANSWER_HELP,
             "save_form": save_form if trial is not None or save_form.is_bound or test else None,
-            "report": TrialReport(trial, self.rows, self.masks) if trial is not None else None,
+            "report": report,
             "test": test,
-            "told": told,
+            "done": done,
             "objects": self._objects(),
             "differences": differences,
             "model_error": self.model_error,
@@ -166,10 +173,11 @@ class _Bench:
             "runs": _latest_runs(visit),
             "loaded_run": self.run,
             "loaded_run_url": run_url(visit.site, self.run.pk) if self.run is not None else "",
-            "url": visit.url("try"),
+            "try_url": visit.url("try"),
         }
         if visit.is_partial:
-            return visit.render("try_panel.html", title=str(title), is_panel=True, **context)
+            traces = Traces("trial", report.traces) if report is not None else None
+            return _beside(visit, "try_panel.html", panel_title=title, traces=traces, **context)
         return visit.render_flow("try.html", tab="try", subtitle=title, crumbs=crumbs, **context)
 
     def _objects(self) -> list[Model]:
@@ -190,19 +198,37 @@ def try_page(visit: FlowVisit) -> HttpResponse:
     save_form = SaveTestForm(
         visit.request.POST if saves else None, bench.given, bench.rows, bench.masks
     )
-    if not visit.is_post or not bench.form.is_valid():
+    if not visit.is_post or not bench.form.is_valid() or "fill" in visit.request.POST:
         return bench.show(None, save_form)
     if saves:
         saved = bench.save(save_form) if save_form.is_valid() else None
         if saved is None:
             return bench.show(None, save_form)
         visit.note_change(_("Saved the test “%(test)s”") % {"test": saved})
-        told = _("The test “%(test)s” is saved.") % {"test": saved}
+        done = _("The test “%(test)s” is saved.") % {"test": saved}
         if visit.is_partial:
-            return bench.show(None, SaveTestForm(None, bench.given, bench.rows, bench.masks), told)
-        visit.tell(told)
+            return bench.show(None, SaveTestForm(None, bench.given, bench.rows, bench.masks), done)
+        visit.tell(done)
         return visit.redirect("tests")
     return bench.show(bench.try_it(), save_form)
+
+
+def _posted(visit: FlowVisit) -> QueryDict | None:
+    """What was posted; a row to run to (``here``), or the end, is put where the form has it."""
+    if not visit.is_post:
+        return None
+    data = visit.request.POST.copy()
+    if "here" in data:
+        data["until"] = unquote(visit.request.POST["here"])
+    elif "to_end" in data:
+        data["until"] = ""
+    return data
+
+
+def _beside(visit: FlowVisit, template: str, **context: Any) -> HttpResponse:
+    """A panel beside the list of a page that is there, which gets what others have changed."""
+    is_stale = "revision" in visit.request.POST and not visit.is_current
+    return builder.show(visit, template, is_panel=True, changed=is_stale, **context)
 
 
 def _is_simulated(row: PageRow) -> bool:
@@ -264,7 +290,8 @@ def _given_by(test: FlowTest | None, run: FlowRun | None, visit: FlowVisit) -> G
             payload=found.payload,
             starts_at=found.started,
         )
-    return Given(key=visit.request.GET.get("object", ""), until=visit.request.GET.get("until", ""))
+    asked = visit.request.GET
+    return Given(key=asked.get("object", ""), until=unquote(asked.get("here", "")))
 
 
 def _latest_runs(visit: FlowVisit) -> list[FlowRun]:
@@ -294,34 +321,45 @@ class ShownTest:
 
 def show_tests(visit: FlowVisit) -> HttpResponse:
     """The tests of the flow with what came of them, and the rows that none of them reaches."""
-    if visit.is_post:
-        found = run_tests(visit.flow, only=_number(visit, "test"))
-        failed = sum(tested.status != "passed" for tested in found)
-        if failed:
-            told = ngettext(
-                "%(failed)d of %(all)d test did not pass.",
-                "%(failed)d of %(all)d tests did not pass.",
-                len(found),
-            )
-            visit.tell_error(told % {"failed": failed, "all": len(found)})
-        elif found:
-            told = ngettext("The test passes.", "All tests pass.", len(found))
-            visit.tell(told)
-        return visit.redirect("tests")
+    if not visit.is_post:
+        return _tests_page(visit)
+    found = run_tests(visit.flow, only=_number(visit, "test"))
+    failed = sum(tested.status != "passed" for tested in found)
+    told = ngettext("The test passes.", "All tests pass.", len(found)) if found else ""
+    if failed:
+        told = ngettext(
+            "%(failed)d of %(all)d test did not pass.",
+            "%(failed)d of %(all)d tests did not pass.",
+            len(found),
+        ) % {"failed": failed, "all": len(found)}
+    return _tests_done(visit, told, is_fine=not failed)
+
+
+def _tests_done(visit: FlowVisit, told: str, *, is_fine: bool = True) -> HttpResponse:
+    """Say what came of it above the tests."""
+    if visit.is_partial:
+        return _tests_page(visit, done=told, is_fine=is_fine)
+    if told:
+        visit.tell(told, messages.SUCCESS if is_fine else messages.ERROR)
+    return visit.redirect("tests")
+
+
+def _tests_page(visit: FlowVisit, **context: Any) -> HttpResponse:
     document = read_document(frozen(visit.draft))
     coverage = coverage_of(visit.flow, document)
-    rows = rows_of(visit.draft, reveal_secrets=visit.rights.reveal_secrets)
+    rows = visit.rows
     tests = FlowTest.objects.filter(flow=visit.flow).select_related("content_type").order_by("name")
     masks = Masks(document.get("state_schema"), reveal_secrets=visit.rights.reveal_secrets)
     digest = checksum(document)
-    return visit.render_flow(
-        "tests.html",
-        tab="tests",
-        subtitle=_("Tests"),
-        tests=[_shown_test(test, masks, digest) for test in tests],
-        coverage=coverage,
-        missed=[rows.by_uid[uid] for uid in coverage.missed if uid in rows.by_uid],
-    )
+    context |= {
+        "tests": [_shown_test(test, masks, digest) for test in tests],
+        "coverage": coverage,
+        "missed": [rows.by_uid[uid] for uid in coverage.missed if uid in rows.by_uid],
+    }
+    if visit.is_partial:
+        traces = Traces("tests", traces_of_tests(coverage, rows)) if context["tests"] else None
+        return _beside(visit, "tests_panel.html", panel_title=_("Tests"), traces=traces, **context)
+    return visit.render_flow("tests.html", tab="tests", subtitle=_("Tests"), **context)
 
 
 def _shown_test(test: FlowTest, masks: Masks, digest: str) -> ShownTest:
@@ -350,8 +388,7 @@ def delete_test(visit: FlowVisit, test: int) -> HttpResponse:
     name = found.name
     found.delete()
     visit.note_change(_("Deleted the test “%(test)s”") % {"test": name})
-    visit.tell(_("The test “%(test)s” was deleted.") % {"test": name})
-    return visit.redirect("tests")
+    return _tests_done(visit, _("The test “%(test)s” was deleted.") % {"test": name})
 
 
 TRIAL_PAGES: Final = (

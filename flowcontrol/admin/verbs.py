@@ -94,6 +94,7 @@ MENU: Final[tuple[tuple[Verb, ...], ...]] = (
         Verb("add_inside", _("Add a row inside"), "I", needs="block", is_for_many=False),
         Verb("add_after", _("Add a row after"), "A", is_for_many=False),
         Verb("select", _("Select"), "Space", is_for_many=False),
+        Verb("run_here", _("Run to here"), "R", is_for_many=False, right="trial"),
     ),
     (
         Verb("up", _("Move up"), "Alt+ArrowUp", "move_rows", {"step": "up"}, "previous"),
@@ -140,8 +141,8 @@ VERBS: Final[Mapping[str, Verb]] = {verb.name: verb for part in MENU for verb in
 
 
 def menu_for(rights: Rights) -> list[list[Verb]]:
-    """The menu with what somebody may do, with the types that there are."""
-    return [
+    """The menu with what somebody may do, with the types that there are; empty: nothing."""
+    parts = [
         [
             verb
             for verb in part
@@ -149,6 +150,7 @@ def menu_for(rights: Rights) -> list[list[Verb]]:
         ]
         for part in MENU
     ]
+    return [part for part in parts if part]
 
 
 FIXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -166,6 +168,7 @@ class Keys:
 
     keys: tuple[str, ...]
     title: _StrOrPromise
+    right: Right = "view"
 
     @property
     def shown_keys(self) -> list[list[str]]:
@@ -179,12 +182,18 @@ OTHER_KEYS: Final = (
     Keys(("ArrowUp", "ArrowDown", "Home", "End"), _("Go to another row")),
     Keys(("ArrowLeft", "ArrowRight"), _("Fold or unfold a block")),
     Keys(("Ctrl+ArrowLeft", "Ctrl+ArrowRight"), _("Fold or unfold all blocks")),
-    Keys(("Shift+ArrowUp", "Shift+ArrowDown"), _("Select several rows")),
-    Keys(("Ctrl+A",), _("Select everything")),
-    Keys(("M",), _("Open the menu of the row")),
-    Keys(("Ctrl+Z", "Ctrl+Shift+Z"), _("Undo, redo")),
+    Keys(("Shift+ArrowUp", "Shift+ArrowDown"), _("Select several rows"), "change"),
+    Keys(("Ctrl+A",), _("Select everything"), "change"),
+    Keys(("M",), _("Open the menu of the row"), "trial"),
+    Keys(("Ctrl+Z", "Ctrl+Shift+Z"), _("Undo, redo"), "change"),
     Keys(("P",), _("Go to the next problem")),
-    Keys(("Ctrl+Enter",), _("In a form: save it")),
+    Keys(("T",), _("Try it"), "trial"),
+    Keys(("Ctrl+Enter",), _("In a form: save it, or try it"), "trial"),
     Keys(("Escape",), _("Back to the list; there: drop the selection")),
     Keys(("?",), _("Show these keys")),
 )
+
+
+def other_keys_for(rights: Rights) -> list[Keys]:
+    """Those that do something for somebody."""
+    return [keys for keys in OTHER_KEYS if rights[keys.right]]

@@ -28,7 +28,7 @@ from flowcontrol.exceptions import (
     StaleDraft,
 )
 from flowcontrol.findings import find_all
-from flowcontrol.flowtests import TEST_FAILED
+from flowcontrol.flowtests import TEST_FAILED, coverage_of
 from flowcontrol.models import OPEN, FlowVersion
 from flowcontrol.moving import movable_runs
 from flowcontrol.sentences import shown_document
@@ -111,6 +111,7 @@ def _publish_page(
         error_count=errors,
         only_tests_fail=bool(errors) and set(error_codes) == {TEST_FAILED},
         test_count=visit.flow.tests.count(),
+        coverage=coverage_of(visit.flow, frozen(visit.draft)),
         warning_count=len(told) - errors,
         warning=warning,
         has_changes=publishing.has_unpublished_changes(visit.flow, visit.draft),

@@ -16,7 +16,7 @@ from django.test import Client
 from flowcontrol import registry
 from flowcontrol.base import BaseAction, Directive, FlowDirective, RunHandle
 from flowcontrol.documents import make_document, row
-from flowcontrol.drafting import create_flow, edit_action, replace_draft
+from flowcontrol.drafting import create_flow, edit_action, replace_draft, set_enabled
 from flowcontrol.engine import start_flowrun, trigger_flows
 from flowcontrol.flowtests import run_tests, save_test
 from flowcontrol.models import Flow, FlowRun, FlowTest, Trigger
@@ -84,7 +84,7 @@ def test_the_form_is_there_before_anything_is_tried(client: Client, flow: Flow) 
 def test_a_trial_shows_on_the_rows_what_they_did(client: Client, flow: Flow) -> None:
     page = words(attempt(client, flow))
     assert "complete It runs to its end." in page
-    assert "went inside kilos = 30" in page
+    assert "taken kilos = 30" in page
     assert "way set to truck" in page
     assert "2 days later" in page
     assert "Subject 30 kg" in page
@@ -179,8 +179,10 @@ def test_many_rounds_are_shown_shortened(client: Client) -> None:
     flow = create_flow("Rounds")
     replace_draft(flow, make_document(For(200, [Log("round {{ n }}")], var_name="n")))
     page = words(attempt(client, flow))
-    assert "and 195 more" in page
-    assert "round 0" in page
+    assert "200 rounds" in page
+    assert "ran 200 times the last time: n = 199 round 199" in page
+    assert "Before that n = 0 round 0 n = 1 round 1" in page
+    assert "and 194 more" in page
     assert "201 steps left out" in page
 
 
@@ -275,14 +277,151 @@ def test_runs_of_other_flows_and_no_runs_cannot_be_loaded(client: Client, flow: 
     assert "775577" not in blind.get(url("flow_try", flow.pk), {"run": run.pk}).content.decode()
 
 
-def test_a_page_that_is_there_gets_the_panel_alone(client: Client, flow: Flow) -> None:
-    answer = client.post(
-        url("flow_try", flow.pk), {"state": '{"kilos": 30}'}, headers={"HX-Request": "true"}
-    )
-    html = answer.content.decode()
+# --- beside the list ------------------------------------------------------------------------------
+
+
+def beside(client: Client, flow: Flow, page: str = "flow_try", **data: Any) -> str:
+    """What a builder that is there gets, which has the draft as it is now."""
+    flow.refresh_from_db()
+    given = {"state": '{"kilos": 30}', "revision": flow.draft_revision, "marks": "{}", **data}
+    answer = client.post(url(page, flow.pk), given, headers={"HX-Request": "true"})
+    assert answer.status_code == 200
+    return unescape(answer.content.decode())
+
+
+def traces(html: str) -> dict[str, str]:
+    """What an answer leaves at each row, in words."""
+    told = html.split("<template>", 1)[1].split("</template>", 1)[0]
+    return {
+        piece.split('"', 1)[0]: " ".join(re.sub(r"<[^>]*>", " ", piece.split(">", 1)[1]).split())
+        for piece in told.split(' data-fc-at="')[1:]
+    }
+
+
+def test_a_page_that_is_there_gets_the_panel_and_a_trace_for_each_row(
+    client: Client, flow: Flow
+) -> None:
+    html = beside(client, flow)
     assert "<html" not in html
     assert "It runs to its end." in html
-    assert 'hx-target="#fc-panel"' in html
+    # The rows stand in the list beside it; the panel has none of its own.
+    assert 'class="fc-row ' not in html
+    found = {uid: words.removesuffix(" <div class=").strip() for uid, words in traces(html).items()}
+    assert found["heavy"].startswith("taken kilos = 30")
+    assert found["1.1"].startswith("ran once way set to truck")
+    assert "simulated To: desk@example.org Subject: 30 kg Text: x kilos = 30" in found["mail"]
+    assert found["light"].startswith("not taken")
+    assert found["2.1"].startswith("not reached")
+    assert "2 days later" in found["wait"]
+
+
+def test_rows_that_are_switched_off_have_no_trace(client: Client, flow: Flow) -> None:
+    set_enabled(flow, "wait", False)
+    assert "wait" not in traces(beside(client, flow))
+
+
+def test_a_trial_that_fails_says_so_at_its_row(client: Client, flow: Flow) -> None:
+    edit_action(flow, "heavy", config={"condition": "kilos > 'x'"})
+    html = beside(client, flow)
+    assert traces(html)["heavy"].startswith("failed")
+    assert traces(html)["wait"].startswith("not reached")
+
+
+def test_a_page_that_is_stale_gets_what_others_have_changed_with_the_trial(
+    client: Client, flow: Flow
+) -> None:
+    assert 'id="fc-changes"' not in beside(client, flow)
+    html = beside(client, flow, revision=flow.draft_revision - 1)
+    assert 'id="fc-changes"' in html
+    assert html.index('id="fc-changes"') < html.index('id="fc-traces"')
+
+
+def test_it_is_run_to_a_row_and_then_to_the_end(client: Client, flow: Flow) -> None:
+    html = beside(client, flow, here="wait")
+    assert "It comes to the row." in html
+    assert traces(html)["wait"].startswith("stopped here")
+    assert '<option value="wait" selected>' in html
+    assert 'name="to_end"' in html
+    assert "It runs to its end." in beside(client, flow, until="wait", to_end="1")
+
+
+def test_a_row_to_run_to_that_is_gone_is_told(client: Client, flow: Flow) -> None:
+    html = beside(client, flow, here="nowhere")
+    assert "Select a valid choice" in html
+    assert "What it does" not in html
+
+
+def test_the_row_to_run_to_can_be_asked_for_by_its_address(client: Client, flow: Flow) -> None:
+    replace_draft(flow, make_document(Log("x", uid="a.b_c")))
+    page = client.get(url("flow_try", flow.pk), {"here": "a.b_5Fc"}).content.decode()
+    assert '<option value="a.b_c" selected>' in page
+
+
+def test_a_test_that_was_only_run_to_a_row_is_not_judged(client: Client, flow: Flow) -> None:
+    test = save_test(flow, "Heavy", expectations={"outcome": "complete"})
+    html = beside(client, flow, test=test.pk, here="wait")
+    assert "The test fails" not in html
+    assert "The test passes" not in html
+
+
+def test_a_form_is_shown_again_with_what_was_typed_and_nothing_is_tried(
+    client: Client, flow: Flow
+) -> None:
+    html = beside(client, flow, fill="1")
+    assert '{"kilos": 30}' in html
+    assert "What it does" not in html
+    assert 'id="fc-traces"' not in html
+
+
+def test_the_name_of_a_test_outlives_another_trial(client: Client, flow: Flow) -> None:
+    html = beside(client, flow, **{"test-name": "Heavy ones"})
+    assert 'value="Heavy ones"' in html
+
+
+def test_the_tests_stand_beside_the_list_and_tell_at_each_row_who_comes_by(
+    client: Client, flow: Flow
+) -> None:
+    save_test(flow, "Heavy", state={"kilos": 30})
+    opened = client.get(url("flow_tests", flow.pk), headers={"HX-Request": "true"})
+    assert "Since the last change no test has been run" in opened.content.decode()
+    assert traces(opened.content.decode()) == {}
+    html = beside(client, flow, "flow_tests")
+    assert "The test passes." in html
+    assert "The tests reach 66 % of the rows. No test comes to 2 rows." in html
+    found = traces(html)
+    assert found["heavy"].startswith("Tests: Heavy")
+    assert found["light"].startswith("no test comes here")
+    save_test(flow, "Light", state={"kilos": 3}, expectations={"state": {"way": "truck"}})
+    html = beside(client, flow, "flow_tests")
+    assert "1 of 2 tests did not pass." in html
+    assert traces(html)["wait"].startswith("Tests: Heavy, Light")
+
+
+def test_a_test_is_deleted_beside_the_list(client: Client, flow: Flow) -> None:
+    test = save_test(flow, "Heavy")
+    answer = client.post(url("flow_delete_test", flow.pk, test.pk), headers={"HX-Request": "true"})
+    assert "The test “Heavy” was deleted." in answer.content.decode()
+    assert "No tests yet." in answer.content.decode()
+    assert not FlowTest.objects.exists()
+
+
+def test_the_menu_of_a_row_has_what_one_may_do(flow: Flow) -> None:
+    def offered(*rights: str, name: str) -> list[str]:
+        html = client_of(*rights, name=name).get(url("flow_actions", flow.pk)).content.decode()
+        return re.findall(r'data-fc-verb="(\w+)"', html)
+
+    assert offered(*VIEW, name="viewer") == []
+    assert offered(*VIEW, "publish_flow", name="publisher") == ["run_here"]
+    assert {"open", "run_here", "delete"} < set(offered(*CHANGE, name="author"))
+
+
+def test_keys_are_told_to_those_for_whom_they_do_something(flow: Flow) -> None:
+    def told(*rights: str, name: str) -> str:
+        return words(client_of(*rights, name=name).get(url("flow_actions", flow.pk)))
+
+    assert "Undo, redo" not in told(*VIEW, name="viewer")
+    assert "Go to the next problem" in told(*VIEW, name="other viewer")
+    assert "Undo, redo" in told(*CHANGE, name="author")
 
 
 # --- tests ----------------------------------------------------------------------------------------
@@ -318,11 +457,11 @@ def test_a_trial_is_saved_as_a_test_and_runs(client: Client, flow: Flow) -> None
     }
     page = words(client.get(url("flow_tests", flow.pk)))
     assert "Heavy not run yet" in page
-    assert "0 % of the rows" in page
+    assert "no test has been run" in page
     client.post(url("flow_tests", flow.pk))
     page = words(client.get(url("flow_tests", flow.pk)))
     assert "Heavy passed" in page
-    assert "66 % of the rows. No test reaches: 2" in page
+    assert "The tests reach 66 % of the rows. No test comes to 2 rows. 2" in page
 
 
 def test_one_test_is_run_alone(client: Client, flow: Flow) -> None:
@@ -436,7 +575,16 @@ def publishing(client: Client, flow: Flow, **data: str) -> Any:
 
 def test_publishing_says_that_tests_are_run_first(client: Client, flow: Flow) -> None:
     save_test(flow, "Heavy")
-    assert "1 test is run first." in words(client.get(url("flow_publish", flow.pk)))
+    page = words(client.get(url("flow_publish", flow.pk)))
+    assert "1 test is run first." in page
+    assert "The tests reach" not in page
+
+
+def test_publishing_tells_which_rows_the_tests_reach(client: Client, flow: Flow) -> None:
+    save_test(flow, "Heavy", state={"kilos": 30})
+    run_tests(flow)
+    page = words(client.get(url("flow_publish", flow.pk)))
+    assert "The tests reach 66 % of the rows. No test comes to 2 rows." in page
 
 
 def test_a_failing_test_blocks_until_it_is_overruled(client: Client, flow: Flow) -> None:

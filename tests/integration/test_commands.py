@@ -24,6 +24,7 @@ from flowcontrol.base import BaseAction
 from flowcontrol.documents import make_document
 from flowcontrol.drafting import create_flow, replace_draft
 from flowcontrol.engine import create_flowrun, start_flowrun
+from flowcontrol.flowtests import save_test
 from flowcontrol.models import Flow, FlowRun, Outcome, Status
 from flowcontrol.registry import actions
 from flowcontrol.sweeping import sweep as real_sweep
@@ -323,6 +324,36 @@ def test_signal_handlers_are_put_back():
         os.kill(os.getpid(), signal.SIGINT)
         assert stopping.wait(5)
     assert {number: signal.getsignal(number) for number in before} == before
+
+
+@pytest.mark.django_db
+def test_test_runs_the_tests_of_drafts_and_fails_if_one_does_not_pass(capsys):
+    flow = make_flow(UpdateState(late="delay > 15"), Log("x", enabled=False), name="Delays")
+    make_flow(Log("x"), name="Untested")
+    save_test(flow, "Early", state={"delay": 5}, expectations={"state": {"late": False}})
+    assert told("test") == (
+        "delays: 1 of 1 test(s) passed, 100 % of the rows reached.\n"
+        "  passed: Early\n"
+        "untested: no tests."
+    )
+    save_test(flow, "Late", state={"delay": 20}, expectations={"state": {"late": False}})
+    with pytest.raises(CommandError, match=r"1 of 2 test\(s\) did not pass\."):
+        call_command("flowcontrol", "test", "delays")
+    said = capsys.readouterr().out
+    assert "1 of 2 test(s) passed" in said
+    assert "  failed: Late\n    “late” should be false in the end and is true." in said
+    with pytest.raises(CommandError, match="There is no flow 'fly'"):
+        call_command("flowcontrol", "test", "fly")
+
+
+@pytest.mark.django_db
+def test_a_test_that_cannot_be_run_is_no_test_that_passes(capsys):
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    flow = make_flow(Log("x"), name="Delays", state_schema=schema)
+    save_test(flow, "Text", state={"n": "three"})
+    with pytest.raises(CommandError, match="1 of 1"):
+        call_command("flowcontrol", "test")
+    assert "broken: Text" in capsys.readouterr().out
 
 
 @pytest.mark.django_db

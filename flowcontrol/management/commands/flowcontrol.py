@@ -1,4 +1,4 @@
-"""``manage.py flowcontrol VERB``: run, worker, start, publish, check, prune, status and files."""
+"""``manage.py flowcontrol VERB``: run, worker, start, publish, check, test, status, files …"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowcontrol.drafting import draft_document
 from flowcontrol.engine import continue_flowruns, create_flowrun, execute_flowrun
 from flowcontrol.exceptions import AuthorError, FlowcontrolError, PublishRefused
 from flowcontrol.findings import Finding, find_all, find_trigger_problems
-from flowcontrol.flowtests import row_names
+from flowcontrol.flowtests import coverage_of, row_names, run_tests
 from flowcontrol.management.files import FileVerbs, add_file_verbs
 from flowcontrol.models import Flow, Status
 from flowcontrol.monitoring import report
@@ -79,6 +79,10 @@ class Command(FileVerbs, BaseCommand):
         )
         self._add_flows(check)
         check.set_defaults(call=self.check_flows)
+
+        test = verbs.add_parser("test", help="Run the tests of drafts; fails if one does not pass.")
+        self._add_flows(test)
+        test.set_defaults(call=self.test_flows)
 
         add_file_verbs(verbs, self)
 
@@ -178,6 +182,25 @@ class Command(FileVerbs, BaseCommand):
                 self.stderr.write(f"  error: live version, row {uid}: {message}")
         if errors:
             raise CommandError(f"{errors} error(s).")
+
+    def test_flows(self, *, flows: list[str], **options: Any) -> None:
+        ran = failed = 0
+        for flow in self._flows(flows):
+            found = run_tests(flow)
+            passed = sum(tested.status == "passed" for tested in found)
+            ran, failed = ran + len(found), failed + len(found) - passed
+            if not found:
+                self.stdout.write(f"{flow.slug}: no tests.")
+                continue
+            percent = coverage_of(flow).percent
+            told = f"{passed} of {len(found)} test(s) passed, {percent} % of the rows reached."
+            self.stdout.write(f"{flow.slug}: {told}")
+            for tested in found:
+                self.stdout.write(f"  {tested.status}: {tested.test.name}")
+                for problem in tested.problems:
+                    self.stdout.write(f"    {problem}")
+        if failed:
+            raise CommandError(f"{failed} of {ran} test(s) did not pass.")
 
     def _live_problems(self, flow: Flow) -> list[tuple[str, str]]:
         """Rows of the live version that cannot execute in this process."""

@@ -128,7 +128,10 @@
     };
 
     document.addEventListener("htmx:oobAfterSwap", (event) => {
-        if (event.target.id === "fc-changes" || event.detail.elt?.id === "fc-changes") {
+        const isChanges = [event.target.id, event.detail.elt?.id].includes("fc-changes");
+        // htmx tells of it again after each other part that the answer brings.
+        if (isChanges && !("fcTaken" in changes().dataset)) {
+            changes().dataset.fcTaken = "";
             const at = changes().dataset.fcFocus;
             builder.update();
             if (at !== undefined) {
@@ -261,11 +264,13 @@
 
     const visible = () => rows().filter((row) => row.parentElement.closest(".fc-folded") === null);
 
-    const CONTROLS = ":is(a, button):not(#fc-plus)";
+    const CONTROLS = ":is(a, button, summary):not(#fc-plus)";
+
+    const OWN = ":is(.fc-line, .fc-trace)";
 
     const setHere = (row, isHere) => {
         row.classList.toggle("fc-here", isHere);
-        for (const control of row.querySelectorAll(`:scope > .fc-line ${CONTROLS}`)) {
+        for (const control of row.querySelectorAll(`:scope > ${OWN} ${CONTROLS}`)) {
             control.tabIndex = isHere ? 0 : -1;
         }
     };
@@ -283,12 +288,13 @@
 
     /* Rows that have just come are passed over by Tab like all the others. */
     const passOverNewRows = () => {
-        for (const control of list.querySelectorAll(`.fc-line ${CONTROLS}:not([tabindex="-1"])`)) {
+        for (const control of list.querySelectorAll(`${OWN} ${CONTROLS}:not([tabindex="-1"])`)) {
             control.tabIndex = -1;
         }
         roam();
     };
 
+    builder.passOverNewRows = passOverNewRows;
     builder.here = () => here;
 
     builder.focusRow = (row = here) => {

@@ -234,6 +234,7 @@
         "Ctrl+A": () => builder.mayChange && builder.actions.selectAll(),
         M: () => menu !== null && openMenu(builder.here()),
         P: nextProblem,
+        T: () => builder.actions.try?.(),
         Escape: () => builder.actions.deselect(),
     };
 

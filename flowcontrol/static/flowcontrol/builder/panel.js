@@ -139,6 +139,8 @@
         }
     };
 
+    builder.begin = begin;
+
     builder.show = async (url) => {
         if (!(await mayLeave())) {
             return false;
@@ -152,6 +154,16 @@
         bringIntoView(target);
         return true;
     };
+
+    // Links from the panel to a row of the list.
+    builder.root.addEventListener("click", (event) => {
+        const link = event.target.closest("a[data-fc-go]");
+        const row = link && builder.row(link.dataset.fcGo);
+        if (row && !event.ctrlKey && !event.metaKey) {
+            event.preventDefault();
+            builder.focusRow(row);
+        }
+    });
 
     builder.open = (row) => builder.show(`${builder.url}row/${row.dataset.fcRow}/`);
     builder.actions.open = (rows) => {
@@ -183,7 +195,7 @@
         }
     };
 
-    // Links to a row's form: in the list of problems, at a row.
+    // Links to what has its place in the panel: a row's form, a trial, the tests.
     builder.root.addEventListener("click", (event) => {
         const link = event.target.closest("a[data-fc-open]");
         if (link !== null && !event.ctrlKey && !event.metaKey) {
