@@ -186,7 +186,7 @@ def traces_of_trial(
         found = at_row.get(row.uid, [])
         # Of a chain only the branches are asked that come before the one that is taken.
         before = row.previous.uid if row.continues and row.previous is not None else ""
-        if not found and (before in at_row or before in passed):
+        if not found and row.uid != uid and (before in at_row or before in passed):
             passed.add(row.uid)
         yield RowTrace(row, found, ended if row.uid == uid else "", row.uid in passed)
 
