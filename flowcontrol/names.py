@@ -161,7 +161,7 @@ def _names_of_rows(document: Mapping[str, Any], place: Place) -> list[Name]:
     state = {name.name: name for name in _state_schema_names(document)}
     loops: list[Name] = []
     if not place.uid and not place.position:
-        _note(state, _set_inside(document["actions"]))
+        _note(state, set_inside(document["actions"]))
         return _flat(state.values())
     way = _way_to(document, place)
     for level in way:
@@ -170,14 +170,14 @@ def _names_of_rows(document: Mapping[str, Any], place: Place) -> list[Name]:
             _note(state, _set_by(level.parent))
             if _is_loop(level.parent):
                 # In the second round the rows behind have been there as well.
-                _note(state, _set_inside(level.rows))
+                _note(state, set_inside(level.rows))
         if level.parent is not None and level.parent["action"] == "parallel":
             continue  # the branches before are executed beside this one
         here = _action_at(level, place if level is way[-1] else Place("around"))
         for item in _before(level, here):
             if item["action"] == "set_state":
                 state.clear()
-            _note(state, _set_inside([item]))
+            _note(state, set_inside([item]))
     action_type = registry.actions.find(_action_at(way[-1], place)) if way else None
     # What only this row knows, such as the secret of a webhook.
     own = [Name(name, "any", "row") for name in action_type.extra_names] if action_type else []
@@ -251,7 +251,7 @@ def _before(level: _Level, action: str) -> list[JSONObject]:
 def _names_inside(item: JSONObject) -> list[Name]:
     """What only the rows inside a row can read: the variables of a loop, the error of a handler."""
     types = {"index": "integer", "first": "boolean", "last": "boolean"}
-    names = [Name(name, types.get(name, "any"), "loop") for name in sorted(_bound(item))]
+    names = [Name(name, types.get(name, "any"), "loop") for name in sorted(bound_by(item))]
     if item["action"] == "for":
         return [replace(each, type="integer") for each in names]
     if item["action"] == "on_error":
@@ -260,7 +260,7 @@ def _names_inside(item: JSONObject) -> list[Name]:
     return names
 
 
-def _bound(item: JSONObject) -> set[str]:
+def bound_by(item: JSONObject) -> set[str]:
     """The names that a row gives to the rows inside it, and to no others."""
     action_type = registry.actions.find(item["action"])
     if action_type is None or not (action_type.is_loop or action_type.handles_errors):
@@ -270,21 +270,21 @@ def _bound(item: JSONObject) -> set[str]:
 
 def _set_by(item: JSONObject) -> dict[str, Name]:
     """The state keys that a row gives a value; the variables of a loop are those of its rows."""
-    found = {name: _literal(item, name) for name in sets_names(item) - _bound(item)}
+    found = {name: _literal(item, name) for name in sets_names(item) - bound_by(item)}
     if key := item["result_key"]:
         label = _("Result of “%(row)s”") % {"row": item["label"] or _type_name(item)}
         found[key] = replace(found[key], label=label)
     return found
 
 
-def _set_inside(rows: Sequence[JSONObject]) -> dict[str, Name]:
+def set_inside(rows: Sequence[JSONObject]) -> dict[str, Name]:
     """The state keys that rows and all the rows inside them give a value."""
     found: dict[str, Name] = {}
     for item in rows:
         if not item["enabled"]:
             continue
         _note(found, _set_by(item))
-        inside = _set_inside(item["children"])
+        inside = set_inside(item["children"])
         if item["action"] == "branch":
             # A run of its own, which hands back what it names.
             handed = _handed_back(item)
@@ -358,7 +358,7 @@ class _SetWithin:
             inside = self.block(item["children"])
             if item["action"] == "branch":
                 inside &= _handed_back(item)
-            self._known[uid] = inside | (sets_names(item) - _bound(item))
+            self._known[uid] = inside | (sets_names(item) - bound_by(item))
         return self._known[uid]
 
     def block(self, rows: Sequence[JSONObject]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Several rows at once: delete, move, switch, put a block around them, take one away, extract.
+"""Several rows at once: delete, move, switch, put a block around them, take one away.
 
 A selection is any ids of one draft. Rows inside a selected row go with it, so only the topmost
 count, in the order of the draft. Each verb is one change under the lock, and one step to undo.
@@ -11,16 +11,13 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from flowcontrol.dataflow import sets_names
-from flowcontrol.documents import ROW_DEFAULTS, JSONObject, plain_json, walk
+from flowcontrol.documents import ROW_DEFAULTS, JSONObject, plain_json
 from flowcontrol.drafting import (
     Position,
-    create_flow,
     move_rows_to,
-    replace_draft,
     with_new_uids,
 )
-from flowcontrol.drafts import Draft, as_document, editing
+from flowcontrol.drafts import Draft, editing
 from flowcontrol.exceptions import DraftRefused
 from flowcontrol.models import Flow, FlowAction, new_uid
 from flowcontrol.registry import actions
@@ -134,12 +131,12 @@ def wrap(
             _("“%(type)s” cannot be put around rows.") % {"type": action_type.verbose_name}
         )
     with editing(flow, revision, verb="wrap", user=user) as draft:
-        chosen = _together(draft, uids)
-        around = _new_row(action, config)
+        chosen = together(draft, uids)
+        around = new_row(action, config)
         block, index = draft.tree.parents[chosen[0]], draft.tree.index(chosen[0])
         rows = [around]
         if (companion := COMPANIONS.get(action)) and companion in actions:
-            rows.append(_new_row(companion))
+            rows.append(new_row(companion))
         draft.tree.insert(block, index, rows)
         if action_type.holds:
             _put_into_parts(draft.tree, chosen, around["uid"], action_type.holds[0])
@@ -154,7 +151,7 @@ def _put_into_parts(tree: RowTree, uids: Sequence[str], around: str, part: str) 
     for uid in uids:
         parts = tree.blocks[around]
         if not parts or not _continues(tree, uid):
-            tree.insert(around, len(parts), [_new_row(part)])
+            tree.insert(around, len(parts), [new_row(part)])
         into = tree.blocks[around][-1]
         tree.move([uid], into, len(tree.blocks[into]))
 
@@ -183,53 +180,7 @@ def unwrap(flow: Flow, uid: str, *, revision: int | None = None, user: Any = Non
     return inside
 
 
-def extract_to_flow(
-    flow: Flow,
-    uids: Sequence[str],
-    name: str,
-    *,
-    revision: int | None = None,
-    user: Any = None,
-) -> Flow:
-    """Make a selection a flow of its own, with a row in its place that starts it and waits.
-
-    The new flow is about the same objects, starts with a copy of the state, and what its rows set
-    is taken over when it has ended. It is a draft: publish it and switch it on before the flow
-    that starts it. Undoing brings the rows back and leaves the new flow where it is.
-
-    Raises:
-        StaleDraft: see :func:`flowcontrol.drafts.editing`.
-        DraftRefused: the rows do not stand together.
-    """
-    with editing(flow, revision, verb="extract", user=user) as draft:
-        chosen = _together(draft, uids)
-        rows = [draft.tree.subtree(uid) for uid in chosen]
-        place = draft.tree.parents[chosen[0]], draft.tree.index(chosen[0])
-        document = {**as_document(draft.flow, draft.tree), "actions": rows, "condition": ""}
-        made = create_flow(name)
-        replace_draft(made, document)
-        for uid in chosen:
-            draft.tree.remove(uid)
-        start = _new_row("start_flow", _start_config(made, rows))
-        draft.tree.insert(*place, [start])
-        draft.about = chosen
-    return made
-
-
-def _start_config(flow: Flow, rows: Sequence[JSONObject]) -> JSONObject:
-    """Start it with everything, wait for it, and take over what its rows may have set."""
-    inside = [placed.row for placed in walk({"actions": rows}, only_enabled=True)]
-    names = {name for row in inside for name in sets_names(row)}
-    return {
-        "flow": flow.slug,
-        "pass_object": True,
-        "pass_state": "all",
-        "wait": True,
-        "take_keys": sorted(names),
-    }
-
-
-def _together(draft: Draft, uids: Sequence[str]) -> list[str]:
+def together(draft: Draft, uids: Sequence[str]) -> list[str]:
     """A selection as one piece of a block, chains whole.
 
     Raises:
@@ -272,7 +223,8 @@ def _followers(tree: RowTree, uid: str) -> list[str]:
     return followers
 
 
-def _new_row(action: str, config: Mapping[str, Any] | None = None) -> JSONObject:
+def new_row(action: str, config: Mapping[str, Any] | None = None) -> JSONObject:
+    """A row that is in no draft yet, as a document has it."""
     return {
         **ROW_DEFAULTS,
         "uid": new_uid(),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flowcontrol.admin.pages import Crumb
     from flowcontrol.admin.trigger_forms import ShownTrigger
     from flowcontrol.exceptions import StaleDraft
+    from flowcontrol.models import Flow
 
 REFUSED: Final = 409
 """The status of an answer that tells why nothing was changed."""
@@ -202,8 +203,13 @@ def _tools(visit: FlowVisit) -> list[Tool]:
     ]
 
 
-def show_changes(visit: FlowVisit, told: str, *, uid: str = "") -> HttpResponse:
-    """What a change has made of the list; the panel stays as it is. ``uid`` is the row to go to."""
+def show_changes(
+    visit: FlowVisit, told: str, *, uid: str = "", new_flows: Sequence[Flow] = ()
+) -> HttpResponse:
+    """What a change has made of the list; the panel stays as it is.
+
+    ``uid`` is the row to go to, ``new_flows`` are flows that the change has made beside.
+    """
     if not visit.is_partial:
         visit.tell(told)
         return visit.redirect("actions", anchor=PageRow.anchor_of(uid) if uid else "add")
@@ -212,7 +218,7 @@ def show_changes(visit: FlowVisit, told: str, *, uid: str = "") -> HttpResponse:
     if row is not None:
         told = _("%(done)s Row %(place)s: %(row)s.") % {"done": told, **row.told}
     focus = row.quoted if row is not None else ""
-    context = {"panel": "", "url": visit.url("actions")}
+    context = {"panel": "", "url": visit.url("actions"), "new_flows": new_flows}
     return _part(visit, context, changed=True, told=told, focus=focus)
 
 

@@ -38,6 +38,7 @@ from flowcontrol.admin.config_widgets import (
 from flowcontrol.admin.expression_widgets import (
     ExpressionArea,
     ExpressionInput,
+    JSONArea,
     TemplateArea,
     TemplateInput,
 )
@@ -619,12 +620,17 @@ class JSONField(ConfigField):
     hint = gettext_lazy("Written as JSON: texts in double quotes, names too.")
 
     def __init__(self, schema: Schema) -> None:
-        super().__init__(schema, widget=CodeArea(rows=4))
+        is_template = schema.get("format") == "template"
+        super().__init__(schema, widget=JSONArea("template") if is_template else CodeArea(rows=4))
         self.stored: Any = None
         self.masked: Any = None
 
     def can_show(self, value: Any) -> bool:
         return True
+
+    def let_texts_be_expressions(self, switch: str) -> None:
+        """Help with the expressions in it while the checkbox called ``switch`` is checked."""
+        self.widget = JSONArea("value", self.widget.attrs["rows"], switch=switch)
 
     def keep_secrets(self, stored: Any, masked: Any) -> None:
         """Put ``stored`` back where ``masked``, which is what was shown, comes back."""

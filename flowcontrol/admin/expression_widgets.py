@@ -67,6 +67,18 @@ class TemplateArea(_Completing, CodeArea):
     kind = "template"
 
 
+class JSONArea(_Completing, CodeArea):
+    """JSON whose texts are expressions or templates; the one at the caret is helped with.
+
+    ``switch`` names the checkbox of the same form that says whether they are.
+    """
+
+    def __init__(self, kind: Kind, rows: int = 4, *, switch: str = "", **attrs: Any) -> None:
+        super().__init__(rows, **attrs)
+        self.kind = kind
+        self.switch = switch
+
+
 @dataclass(frozen=True)
 class Completion:
     """Where the expressions of a form stand: in which flow, at which row.
@@ -101,3 +113,7 @@ def complete(form: forms.BaseForm, completion: Completion) -> None:
     for each in form.fields.values():
         if isinstance(each.widget, _Completing):
             each.widget.attrs.update(completion.attrs(each.widget.kind))
+        if isinstance(each.widget, JSONArea):
+            each.widget.attrs["data-fc-inside"] = "json"
+            if each.widget.switch:
+                each.widget.attrs["data-fc-if"] = form.add_prefix(each.widget.switch)

@@ -22,9 +22,11 @@ from flowcontrol.admin.config_widgets import (
     TextArea,
 )
 from flowcontrol.admin.expression_widgets import Completion, ExpressionInput, complete
+from flowcontrol.admin.flow_pages import what_changed
 from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.admin.schema_fields import StateSchemaField
+from flowcontrol.draft_changes import changes_since
 from flowcontrol.exceptions import ExpressionSyntaxError
 from flowcontrol.expressions import compile_expression
 from flowcontrol.models import Flow
@@ -201,18 +203,19 @@ class FlowForm(_FlowModelForm):
         if self.changed_draft_fields and not self.instance._state.adding:
             # Locked until the admin's transaction ends, so what is compared is what is changed.
             now = Flow.objects.locked(self.instance.pk).draft_revision
-            if self.cleaned_data.get("revision") != now:
+            seen = self.cleaned_data.get("revision")
+            if seen != now:
                 # A copy with all its lists: several groups come under one name.
                 data: Any = self.data
                 self.data = data = data.copy()
                 data[self.add_prefix("revision")] = str(now)
-                raise ValidationError(
-                    _(
-                        "The draft was changed by somebody else since you opened this page. "
-                        "Nothing was saved; what you see below is what you entered. Save again "
-                        "if it still fits."
-                    )
+                told = _(
+                    "The draft was changed by somebody else since you opened this page. "
+                    "Nothing was saved; what you see below is what you entered. Save again "
+                    "if it still fits."
                 )
+                changes = changes_since(self.instance, seen) if seen is not None else []
+                raise ValidationError(f"{told} {what_changed(changes)}".strip())
         return cleaned
 
 

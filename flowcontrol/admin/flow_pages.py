@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
     from django.template.response import TemplateResponse
     from django.utils.functional import _StrOrPromise
+
+    from flowcontrol.draft_changes import Change
 
 
 CHANGES_TOLD: Final = 3
@@ -146,12 +149,12 @@ class FlowVisit(Visit[Flow]):
         told = _(
             "The draft was changed by somebody else since you opened this page. Nothing was saved."
         )
-        return f"{told} {what_changed(stale)}".strip()
+        return f"{told} {what_changed(stale.changes)}".strip()
 
 
-def what_changed(stale: StaleDraft) -> str:
+def what_changed(changes: Sequence[Change]) -> str:
     """The changes that a page has not seen, the latest last; nothing if they are not on record."""
-    shown = stale.changes[-CHANGES_TOLD:]
+    shown = changes[-CHANGES_TOLD:]
     told = "; ".join(
         _("%(who)s %(what)s (%(time)s)")
         % {
@@ -161,7 +164,7 @@ def what_changed(stale: StaleDraft) -> str:
         }
         for change in shown
     )
-    if more := len(stale.changes) - len(shown):
+    if more := len(changes) - len(shown):
         before = ngettext("%(count)d change before", "%(count)d changes before", more)
         told = f"{before % {'count': more}}; {told}"
     return f"{told[:1].upper()}{told[1:]}." if told else ""

@@ -12,12 +12,14 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from flowcontrol.admin.config_fields import JSONField
 from flowcontrol.admin.config_forms import ConfigForm, config_form_class
 from flowcontrol.admin.config_widgets import CodeInput, LineInput, TextArea
 from flowcontrol.admin.expression_widgets import Completion, complete
 from flowcontrol.admin.json_fields import JSONObjectField
 from flowcontrol.admin.object_types import object_types, type_label
 from flowcontrol.compiling import current_config
+from flowcontrol.dataflow import EVALUATED, EVALUATES_TEXTS
 from flowcontrol.exceptions import AuthorError
 from flowcontrol.expressions import RESERVED_NAMES
 from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
@@ -174,6 +176,10 @@ class RowEditor:
             prefix=PREFIX,
             choices={**CHOICES, "action-target": lambda: _rows(rows)},
         )
+        if action_type.name in EVALUATES_TEXTS:
+            for property_ in self.config_form.properties:
+                if property_.name in EVALUATED and isinstance(property_.field, JSONField):
+                    property_.field.let_texts_be_expressions("evaluate")
         place = {"row": item["uid"]} if item is not None else {"position": "last"}
         complete(self.config_form, Completion(flow, place, site_name=site_name))
         if data is None and item is not None and not is_new:

@@ -9,35 +9,50 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from django import forms
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flowcontrol import clipboard, drafting, shaping, undoing
-from flowcontrol.admin.builder import refuse_stale, refused, show_changes
+from flowcontrol.admin.builder import refuse_stale, refused, show, show_changes
+from flowcontrol.admin.config_widgets import LineInput
 from flowcontrol.admin.flow_pages import FlowVisit
 from flowcontrol.admin.pages import Page
 from flowcontrol.admin.rows import PageRow, RowList
 from flowcontrol.draft_changes import changes_since
 from flowcontrol.drafting import Position, Step
 from flowcontrol.exceptions import DocumentError, DraftRefused, StaleDraft, UnknownAction
+from flowcontrol.extracting import LONGEST_NAME, extract_to_flow, plan_extraction
 
 if TYPE_CHECKING:
     from flowcontrol.draft_changes import Change
+    from flowcontrol.models import Flow
 
 
 AT_THE_END: Final[tuple[str, Position]] = ("", "last")
-NAME_LENGTH: Final = 200
 
 
 # --- which rows, and where to ---------------------------------------------------------------------
 
 
-def _posted_rows(visit: FlowVisit) -> list[str]:
+class NameForm(forms.Form):
+    """What a new flow is called."""
+
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=LONGEST_NAME, widget=LineInput())
+
+    def __init__(self, data: Any = None, **options: Any) -> None:
+        # Beside a form of the settings, which has a field of this name as well.
+        super().__init__(data, auto_id="id_new_%s", **options)
+
+
+def _named_rows(visit: FlowVisit) -> list[str]:
     """The uids of the rows to do something with; raises ``Http404`` if none is named."""
-    uids = [unquote(quoted) for quoted in visit.request.POST.getlist("row")]
+    given = visit.request.POST if visit.is_post else visit.request.GET
+    uids = [unquote(quoted) for quoted in given.getlist("row")]
     if not uids:
         raise Http404("No row is named.")
     return list(dict.fromkeys(uids))
@@ -58,11 +73,13 @@ def _posted_place(visit: FlowVisit) -> tuple[str, Position]:
 def _changed(
     visit: FlowVisit,
     change: Callable[[dict[str, Any]], Sequence[str]],
+    *,
+    new_flows: Sequence[Flow] = (),
 ) -> HttpResponse:
     """Let ``change`` change the draft, and show what came of it at the first row that it gives.
 
     ``change`` gets what every use-case takes: the revision that was seen, and who asks. What is
-    told of it is what the draft's own record tells.
+    told of it is what the draft's own record tells, with a way to each of the ``new_flows``.
     """
     try:
         uids = change({"revision": visit.posted_revision(), "user": visit.user})
@@ -74,7 +91,7 @@ def _changed(
     told = capfirst("; ".join(each.what for each in made)) + "." if made else _("Nothing changed.")
     if made:
         visit.note_change(told)
-    return show_changes(visit, told, uid=uids[0] if uids else "")
+    return show_changes(visit, told, uid=uids[0] if uids else "", new_flows=new_flows)
 
 
 # --- moving ---------------------------------------------------------------------------------------
@@ -82,7 +99,7 @@ def _changed(
 
 def move_rows(visit: FlowVisit) -> HttpResponse:
     """One step up, down, into the block before or out of the own one; or to a place."""
-    uids = _posted_rows(visit)
+    uids = _named_rows(visit)
     if "step" not in visit.request.POST:
         target, position = _posted_place(visit)
         return _changed(
@@ -131,7 +148,7 @@ def _place_of_step(rows: RowList, uids: Sequence[str], step: Step) -> tuple[str,
 
 def duplicate_rows(visit: FlowVisit) -> HttpResponse:
     """Copies of rows right behind them, with everything inside."""
-    uids = _posted_rows(visit)
+    uids = _named_rows(visit)
     return _changed(visit, lambda seen: shaping.duplicate_rows(visit.flow, uids, **seen))
 
 
@@ -139,7 +156,7 @@ def copy_rows(visit: FlowVisit) -> HttpResponse:
     """The text of rows, for the clipboard."""
     try:
         text = clipboard.copy_rows(
-            visit.flow, _posted_rows(visit), reveal_secrets=visit.rights.reveal_secrets
+            visit.flow, _named_rows(visit), reveal_secrets=visit.rights.reveal_secrets
         )
     except DraftRefused as error:
         return refused(visit, str(error))
@@ -148,7 +165,7 @@ def copy_rows(visit: FlowVisit) -> HttpResponse:
 
 def cut_rows(visit: FlowVisit) -> HttpResponse:
     """Delete rows whose text the clipboard has already."""
-    uids = _posted_rows(visit)
+    uids = _named_rows(visit)
     at = _neighbour(visit, uids)
 
     def change(seen: dict[str, Any]) -> Sequence[str]:
@@ -177,7 +194,7 @@ def paste_rows(visit: FlowVisit) -> HttpResponse:
 
 def switch_rows(visit: FlowVisit) -> HttpResponse:
     """Switch rows on (``enabled`` is 1) or off."""
-    uids, enabled = _posted_rows(visit), visit.request.POST.get("enabled") == "1"
+    uids, enabled = _named_rows(visit), visit.request.POST.get("enabled") == "1"
 
     def change(seen: dict[str, Any]) -> Sequence[str]:
         shaping.enable_rows(visit.flow, uids, enabled, **seen)
@@ -188,30 +205,51 @@ def switch_rows(visit: FlowVisit) -> HttpResponse:
 
 def wrap_rows(visit: FlowVisit) -> HttpResponse:
     """Put a block of a type (``action``) around rows."""
-    uids, action = _posted_rows(visit), visit.request.POST.get("action", "")
+    uids, action = _named_rows(visit), visit.request.POST.get("action", "")
     return _changed(visit, lambda seen: [shaping.wrap(visit.flow, uids, action, **seen).uid])
 
 
 def unwrap_row(visit: FlowVisit) -> HttpResponse:
     """Take away a block and leave what was inside it."""
-    uid = _posted_rows(visit)[0]
+    uid = _named_rows(visit)[0]
     return _changed(visit, lambda seen: shaping.unwrap(visit.flow, uid, **seen))
 
 
 def extract_rows(visit: FlowVisit) -> HttpResponse:
-    """Make rows a flow of their own, which a row in their place starts."""
+    """Ask for a name, then make rows a flow of their own, which a row in their place starts."""
     if not visit.rights.add:
         raise PermissionDenied
-    uids = _posted_rows(visit)
-    first = visit.rows.by_uid.get(uids[0])
-    title = first.title if first is not None else str(visit.flow)
-    name = (visit.request.POST.get("name") or title).strip()[:NAME_LENGTH]
+    uids = _named_rows(visit)
+    form = NameForm(visit.request.POST) if "name" in visit.request.POST else None
+    if form is None or not form.is_valid():
+        return _ask_for_name(visit, uids, form)
+    made: list[Flow] = []
 
     def change(seen: dict[str, Any]) -> Sequence[str]:
-        shaping.extract_to_flow(visit.flow, uids, name, **seen)
-        return ()
+        made.append(extract_to_flow(visit.flow, uids, form.cleaned_data["name"], **seen))
+        visit.admin.log_addition(
+            visit.request, made[0], _("Made of rows of “%(flow)s”") % {"flow": visit.flow}
+        )
+        start = visit.flow.actions.get(action="start_flow", config__flow=made[0].slug)
+        return [start.uid]
 
-    return _changed(visit, change)
+    return _changed(visit, change, new_flows=made)
+
+
+def _ask_for_name(visit: FlowVisit, uids: Sequence[str], form: NameForm | None) -> HttpResponse:
+    """What the new flow is to be called, and what it will get and give."""
+    try:
+        plan = plan_extraction(visit.flow, uids)
+    except DraftRefused as error:
+        return refused(visit, str(error))
+    return show(
+        visit,
+        "extract.html",
+        subtitle=_("Make a flow of its own"),
+        form=form or NameForm(initial={"name": plan.name}),
+        plan=plan,
+        quoted_rows=[PageRow.quoted_of(uid) for uid in uids],
+    )
 
 
 # --- away -----------------------------------------------------------------------------------------
@@ -219,7 +257,7 @@ def extract_rows(visit: FlowVisit) -> HttpResponse:
 
 def delete_rows(visit: FlowVisit) -> HttpResponse:
     """Take rows, with everything inside, out of the draft."""
-    uids = _posted_rows(visit)
+    uids = _named_rows(visit)
     at = _neighbour(visit, uids)
 
     def change(seen: dict[str, Any]) -> Sequence[str]:
@@ -277,7 +315,7 @@ ROW_PAGES: Final = (
     _page("switch", "switch_rows", switch_rows),
     _page("wrap", "wrap_rows", wrap_rows),
     _page("unwrap", "unwrap_row", unwrap_row),
-    _page("extract", "extract_rows", extract_rows),
+    Page("actions/extract/", "extract_rows", extract_rows, get="change", post="change"),
     _page("delete", "delete_rows", delete_rows),
     _page("undo", "undo", undo),
     _page("redo", "redo", redo),

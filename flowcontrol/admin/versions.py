@@ -73,7 +73,7 @@ def publish(visit: FlowVisit) -> HttpResponse:
             "The draft was changed by somebody else since you opened this page. Nothing was "
             "published. Look at it again before you publish."
         )
-        warning = f"{warning} {what_changed(stale)}".strip()
+        warning = f"{warning} {what_changed(stale.changes)}".strip()
         return _publish_page(visit, form, find_all(visit.draft, flow=visit.flow), warning)
     except PublishRefused as refused:
         return _publish_page(visit, form, refused.findings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,80 +14,16 @@ from django.utils import timezone
 from demo.models import Airline, Airport, Flight
 from flowcontrol import drafting
 from flowcontrol.documents import make_document
-from flowcontrol.models import Flow
-from flowcontrol.testing import Delay, Else, If, Log, While, make_flow, run_until_idle
+from flowcontrol.testing import Else, If, Log, While, run_until_idle
+from tests.acceptance.builder import Builder
 from tests.acceptance.conftest import log_in
-from tests.admin_pages import draft_rows, uid_of, url
+from tests.admin_pages import draft_rows, url
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Route
     from pytest_django.live_server_helper import LiveServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
-
-
-class Builder:
-    """Somebody at the builder of one flow."""
-
-    def __init__(self, page: Page, live_server: LiveServer, flow: Flow) -> None:
-        self.page, self.flow = page, flow
-        self.keys = page.keyboard
-        page.goto(live_server.url + url("flow_actions", flow.pk))
-
-    @property
-    def shown(self) -> list[str]:
-        """The rows as the page shows them, with a dot for each block around it."""
-        rows: list[str] = self.page.eval_on_selector_all(
-            "#fc-list [data-fc-row]",
-            """(rows) => rows.map((row) => {
-                let dots = "";
-                for (let block = row.parentElement; block.id !== "fc-list"; ) {
-                    block = block.parentElement.parentElement;
-                    dots += ".";
-                }
-                return dots + row.querySelector(".fc-title").textContent;
-            })""",
-        )
-        return rows
-
-    @property
-    def places(self) -> list[str]:
-        return self.page.locator("#fc-list .fc-place").all_inner_texts()
-
-    def settled(self) -> None:
-        """Wait until the server has answered."""
-        self.page.wait_for_load_state()
-        if self.page.locator("#fc-builder").count():
-            self.page.wait_for_selector("#fc-builder:not([aria-busy])")
-
-    def row(self, title: str) -> Locator:
-        """The row's own line."""
-        return self.page.locator(".fc-line").filter(
-            has=self.page.locator(".fc-title", has_text=re.compile(f"^{re.escape(title)}"))
-        )
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            self.keys.press(key)
-        self.settled()
-
-    def pick(self, text: str) -> None:
-        """Choose in the picker that is opening, by typing."""
-        self.page.wait_for_selector("#fc-picker[open] .fc-choice.fc-active")
-        self.keys.type(text)
-        self.keys.press("Enter")
-        self.page.wait_for_selector("#fc-picker:not([open])", state="attached")
-        self.page.wait_for_selector("[data-fc-form]")
-        self.settled()
-
-    @property
-    def focused(self) -> str:
-        text: str = self.page.evaluate(
-            "document.activeElement.name || document.activeElement.textContent"
-        )
-        return " ".join(text.split())
 
 
 def test_a_flow_is_built_and_rearranged_by_keyboard_alone(
@@ -443,43 +378,3 @@ def test_a_row_is_added_without_any_script(browser: Browser, live_server: LiveSe
     page.get_by_role("button", name="Move up").click()
     assert draft_rows(flow) == ["stop", "first"]
     context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_anybody_from_using_it(
-    browser: Browser, live_server: LiveServer, scheme: Any
-) -> None:
-    context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(15_000)
-    page = context.new_page()
-    log_in(page, live_server)
-    flow = make_flow(If("n > 1", [Delay(), Log("a", note="A note")]), Else([Log("b")]), name="F")
-    drafting.add_action(flow, "else")
-    drafting.set_enabled(flow, uid_of(flow, "delay"), False)
-    builder = Builder(page, live_server, flow)
-    found = check(page)
-    builder.row("If n > 1").click()
-    page.wait_for_selector("[data-fc-form]")
-    found += check(page)
-    builder.press("Escape", "m")
-    found += check(page)
-    builder.press("Escape", "a")
-    page.wait_for_selector(".fc-choice.fc-active")
-    found += check(page)
-    builder.press("Escape", "Shift+?")
-    found += check(page)
-    assert found == []
-    context.close()
-
-
-def check(page: Page) -> list[str]:
-    """What axe-core finds serious or critical, with the first place of each."""
-    if page.evaluate("typeof axe") == "undefined":
-        page.evaluate(AXE.read_text("utf-8"))
-    page.wait_for_timeout(120)  # colours fade in
-    result = page.evaluate("axe.run({resultTypes: ['violations']})")
-    return [
-        f"{violation['id']}: {violation['nodes'][0]['html'][:160]}"
-        for violation in result["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]

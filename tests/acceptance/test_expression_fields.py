@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.models import Airline, Airport, Flight
+from flowcontrol import drafting
 from flowcontrol.expressions.conditions import drawing_to_json, read_condition, write_condition
 from flowcontrol.models import Flow, FlowAction
 from flowcontrol.testing import make_flow, row
@@ -141,6 +142,113 @@ def test_a_template_completes_inside_braces_only(
     field.press("Enter")
     assert field.input_value() == "{{ reminders }}"
     status_of(desk, "#id_config-message").get_by_text("2", exact=True).wait_for()
+
+
+@pytest.fixture
+def values(desk: Page, live_server: LiveServer, flow: Flow) -> Locator:
+    """The JSON field of a row that updates the state, whose texts are expressions."""
+    update = {"reminders": "reminders|add:1"}
+    drafting.add_action(flow, "update_state", {"state": update, "evaluate": True}, uid="later")
+    desk.goto(f"{live_server.url}{url('flow_row', flow.pk, 'later')}")
+    return desk.locator("#id_config-state")
+
+
+def put_caret(field: Locator, behind: str) -> None:
+    """Put the caret behind the first place where this stands."""
+    field.evaluate(
+        """(input, behind) => {
+            const at = input.value.indexOf(behind) + behind.length;
+            input.focus();
+            input.setSelectionRange(at, at);
+            input.dispatchEvent(new Event("click", { bubbles: true }));
+        }""",
+        behind,
+    )
+
+
+def test_the_texts_in_json_are_completed_and_tried_one_by_one(
+    desk: Page, values: Locator, flow: Flow
+) -> None:
+    values.fill('{"n": "reminders|add:1",\n "late": "",\n "deep": [{"why": "object.stat"}]}')
+    status = status_of(desk, "#id_config-state")
+    put_caret(values, "|add")
+    status.get_by_text("3", exact=True).wait_for()
+    assert status.locator("code").inner_text() == "reminders|add:1"
+    # A name is completed where the caret stands, also deep inside.
+    put_caret(values, "object.stat")
+    values.press("Control+Space")
+    desk.get_by_role("option", name="object.status").wait_for()
+    values.press("Enter")
+    assert '"why": "object.status"}' in values.input_value()
+    status.get_by_text('"delayed"').wait_for()
+    # What stands in quotes in an expression is written as JSON wants it.
+    values.press_sequentially(" == ")
+    values.press("Control+Space")
+    delayed = desk.get_by_role("option", name='"delayed" Delayed')
+    delayed.wait_for()
+    while delayed.get_attribute("aria-selected") != "true":
+        values.press("ArrowDown")
+    values.press("Enter")
+    assert r'"why": "object.status == \"delayed\""}' in values.input_value()
+    status.get_by_text("true", exact=True).wait_for()
+    assert status.locator("code").inner_text() == 'object.status == "delayed"'
+    # A mistake is told while the JSON around it is being written.
+    put_caret(values, '"late": "')
+    values.press_sequentially("object.delay >")
+    status.get_by_text("a value is missing").wait_for()
+    # Names of values and what stands between the texts are no expressions.
+    put_caret(values, '"la')
+    desk.locator("#id_config-state ~ .fc-x .fc-x-status:empty").wait_for(state="attached")
+    values.press("Control+Space")
+    desk.wait_for_timeout(200)
+    assert desk.locator(".fc-x-list:not([hidden])").count() == 0
+
+
+def test_texts_in_json_are_texts_until_they_are_said_to_be_expressions(
+    desk: Page, values: Locator
+) -> None:
+    expressions = desk.get_by_role("checkbox", name="Texts are expressions")
+    expressions.uncheck()
+    values.fill('{"a": "remin"}')
+    put_caret(values, "remin")
+    values.press("Control+Space")
+    desk.wait_for_timeout(500)
+    status = status_of(desk, "#id_config-state")
+    assert desk.locator(".fc-x-list:not([hidden])").count() == 0
+    assert status.inner_text() == ""
+    expressions.check()
+    status.get_by_text("Nothing in this flow sets").or_(
+        status.get_by_text("remin")
+    ).first.wait_for()
+    put_caret(values, "remin")
+    values.press("Control+Space")
+    values.press("Enter")
+    assert values.input_value() == '{"a": "reminders"}'
+
+
+def test_the_body_of_a_webhook_completes_inside_braces_inside_json(
+    desk: Page, live_server: LiveServer, flow: Flow
+) -> None:
+    config = {"url": "https://example.com", "json": {"delay": "{{ object.del }}", "plain": "x"}}
+    drafting.add_action(flow, "call_webhook", config, uid="call")
+    desk.goto(f"{live_server.url}{url('flow_row', flow.pk, 'call')}")
+    field = desk.locator("#id_config-json")
+    put_caret(field, "object.del")
+    field.press("Control+Space")
+    desk.get_by_role("option", name="object.delay", exact=False).first.wait_for()
+    field.press("Enter")
+    assert '"delay": "{{ object.delay }}"' in field.input_value()
+    status_of(desk, "#id_config-json").get_by_text("120", exact=True).wait_for()
+    put_caret(field, '"plain": "x')
+    field.press("Control+Space")
+    desk.wait_for_timeout(300)
+    assert desk.locator(".fc-x-list:not([hidden])").count() == 0
+    headers = desk.locator("#id_config-headers")
+    headers.fill('{"Authorization": "Bearer {{ sec }}"}')
+    put_caret(headers, "{{ sec")
+    headers.press("Control+Space")
+    headers.press("Enter")
+    assert headers.input_value() == '{"Authorization": "Bearer {{ secret }}"}'
 
 
 def test_a_condition_is_built_by_choosing(desk: Page, live_server: LiveServer, flow: Flow) -> None:

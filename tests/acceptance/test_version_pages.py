@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +12,6 @@ from flowcontrol import drafting
 from flowcontrol.drafts import draft_document
 from flowcontrol.engine import start_flowrun
 from flowcontrol.models import Flow, FlowRun
-from flowcontrol.publishing import publish
 from flowcontrol.testing import Delay, Else, For, If, Log, Stop, make_flow
 from tests.admin_pages import url
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_django.live_server_helper import LiveServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture
@@ -46,50 +43,6 @@ def flow() -> Flow:
     drafting.add_action(flow, "group", {"title": "Afterwards"}, uid="g")
     drafting.add_action(flow, "log", {"message": "done"}, target="g")
     return flow
-
-
-def serious(page: Page) -> list[str]:
-    """What axe-core finds serious or critical, with the first place of each."""
-    if page.evaluate("typeof axe") == "undefined":
-        page.evaluate(AXE.read_text(encoding="utf-8"))
-    result: Any = page.evaluate("axe.run({resultTypes: ['violations']})")
-    return [
-        f"{each['id']}: {each['nodes'][0]['target']}"
-        for each in result["violations"]
-        if each["impact"] in ("serious", "critical")
-    ]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_pages_are_usable_by_everybody(
-    desk: Page, live_server: LiveServer, flow: Flow, scheme: str
-) -> None:
-    desk.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    run = FlowRun.objects.get()
-    before = url("flow_publish", flow.pk)
-    desk.goto(live_server.url + before)
-    found = {before: serious(desk)}
-    publish(flow)
-    pages = [
-        url("flow_versions", flow.pk),
-        url("flow_version", flow.pk, 2),
-        f"{url('flow_compare', flow.pk)}?before=1&after=2",
-        url("flow_move_runs", flow.pk, 2),
-        url("flow_drawing", flow.pk),
-        url("flowrun_drawing", run.pk),
-        url("flow_import"),
-        url("flow_import_into", flow.pk),
-    ]
-    for path in pages:
-        desk.goto(live_server.url + path)
-        if desk.locator("details").count():
-            desk.locator("details").first.evaluate("element => element.open = true")
-        found[path] = serious(desk)
-        desk.set_viewport_size({"width": 400, "height": 800})
-        if desk.evaluate("document.documentElement.scrollWidth") > 400:
-            found[path].append("wider than a phone")
-        desk.set_viewport_size({"width": 1280, "height": 800})
-    assert {path: told for path, told in found.items() if told} == {}
 
 
 def test_a_person_publishes_and_moves_a_run_whose_row_is_gone(

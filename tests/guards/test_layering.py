@@ -50,6 +50,7 @@ LAYERS: dict[str, set[str]] = {
         "effects",
         "engine",
         "executing",
+        "extracting",
         "findings",
         "firing",
         "flowtests",

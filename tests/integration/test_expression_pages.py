@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -350,6 +351,37 @@ def test_the_fields_of_a_row_know_where_they_stand(client: Client, flow: Flow) -
         in client.get(url("flow_row", flow.pk, uid_of(flow, "log"))).content.decode()
     )
     assert "flowcontrol/expressions/fields.js" in page
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "kind", "switch"),
+    [
+        ("update_state", "state", "value", "config-evaluate"),
+        ("set_state", "state", "value", "config-evaluate"),
+        ("set_fields", "fields", "value", "config-evaluate"),
+        ("update_matching", "where", "value", "config-evaluate"),
+        ("start_flow", "state", "value", "config-evaluate"),
+        ("call_webhook", "json", "template", ""),
+        ("call_webhook", "headers", "template", ""),
+    ],
+)
+def test_json_with_expressions_in_its_texts_says_so(
+    client: Client, flow: Flow, action: str, field: str, kind: str, switch: str
+) -> None:
+    drafting.add_action(flow, action, uid="here")
+    page = client.get(url("flow_row", flow.pk, "here")).content.decode()
+    [area] = re.findall(rf'<textarea name="config-{field}"[^>]*>', page)
+    assert f'data-fc-expression="{kind}"' in area
+    assert 'data-fc-inside="json"' in area
+    assert 'data-fc-place="row=here"' in area
+    assert (f'data-fc-if="{switch}"' in area) == bool(switch)
+
+
+def test_json_without_expressions_is_left_alone(client: Client, flow: Flow) -> None:
+    drafting.add_action(flow, "ask_person", uid="here")
+    page = client.get(url("flow_row", flow.pk, "here")).content.decode()
+    [area] = re.findall(r'<textarea name="config-form"[^>]*>', page)
+    assert "data-fc-expression" not in area
 
 
 def test_the_conditions_of_triggers_and_the_keep_condition_are_helped_too(

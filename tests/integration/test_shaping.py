@@ -1,4 +1,4 @@
-"""Several rows at once: selections, blocks around rows, blocks taken away, flows of their own."""
+"""Several rows at once: selections, blocks around rows, blocks taken away."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from django.db import transaction
 from flowcontrol.documents import make_document, walk
 from flowcontrol.drafting import MAX_DEPTH, create_flow, replace_draft
 from flowcontrol.drafts import draft_document
-from flowcontrol.engine import start_flowrun
 from flowcontrol.exceptions import DraftRefused, StaleDraft, UnknownAction
+from flowcontrol.extracting import extract_to_flow
 from flowcontrol.models import Flow
-from flowcontrol.publishing import publish
 from flowcontrol.shaping import (
     delete_rows,
     duplicate_rows,
     enable_rows,
-    extract_to_flow,
     move_rows,
     unwrap,
     wrap,
 )
-from flowcontrol.testing import Else, ElseIf, If, Log, UpdateState, run_until_idle, trace_of
+from flowcontrol.testing import Else, ElseIf, If, Log
 from tests.outlines import assert_healthy, draft, outline
 
 pytestmark = pytest.mark.django_db
@@ -239,54 +237,3 @@ def test_there_is_nothing_to_take_away_around_nothing():
 def test_a_block_that_would_be_too_deep_is_refused():
     levels = "(".join(f"g{level}" for level in range(MAX_DEPTH - 1)) + "()" + ")" * (MAX_DEPTH - 2)
     assert "levels deep" in refusal(wrap, draft(levels, "Deep"), ["g3"], "group")
-
-
-# --- a flow of its own --------------------------------------------------------------------------
-
-
-def test_a_selection_becomes_a_flow_of_its_own_with_a_row_that_starts_it():
-    flow = create_flow("Long delay")
-    replace_draft(
-        flow,
-        make_document(
-            Log("a", uid="a"),
-            Log("b", uid="b"),
-            UpdateState(n="n|add:1"),
-            Log("c", uid="c"),
-            content_type="testapp.parcel",
-            condition="true",
-            state_schema={"type": "object", "properties": {"n": {"type": "integer"}}},
-        ),
-    )
-    before = draft_document(flow)
-    made = extract_to_flow(flow, ["b", "3"], "Count")
-    first, start, last = draft_document(flow)["actions"]
-    assert (first["uid"], start["action"], last["uid"]) == ("a", "start_flow", "c")
-    assert start["config"]["flow"] == made.slug == "count"
-    assert draft_document(made) == {**before, "condition": "", "actions": before["actions"][1:3]}
-    assert (made.live_version, made.active_at) == (None, None)
-
-
-def test_what_was_extracted_still_does_the_same():
-    flow = create_flow("Long delay")
-    replace_draft(
-        flow,
-        make_document(
-            UpdateState(n="n|add:1"), UpdateState(n="n|multiply:10"), UpdateState(m="n|add:1")
-        ),
-    )
-    made = extract_to_flow(flow, ["2"], "Times ten")
-    for each in (made, flow):
-        publish(each)
-        Flow.objects.filter(pk=each.pk).update(active_at="2000-01-01T00:00Z")
-    run = start_flowrun(Flow.objects.get(pk=flow.pk), state={"n": 1})
-    run_until_idle()
-    run.refresh_from_db()
-    assert run.outcome == "complete", (run.reason, trace_of(run))
-    assert (run.state["n"], run.state["m"]) == (20, 21)
-
-
-def test_extracted_flows_get_names_of_their_own():
-    flow = draft("a b")
-    made = [extract_to_flow(flow, [uid], "Times").slug for uid in "ab"]
-    assert made == ["times", "times-2"]

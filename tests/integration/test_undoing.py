@@ -12,7 +12,7 @@ from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowcontrol import drafting, shaping
+from flowcontrol import drafting, extracting, shaping
 from flowcontrol.clipboard import copy_rows, cut_rows, paste_rows
 from flowcontrol.documents import make_document
 from flowcontrol.draft_changes import MOST_STEPS, WORDS, changes_since
@@ -64,7 +64,7 @@ EDITS: dict[str, Callable[[Flow], Any]] = {
     "switch several": lambda flow: shaping.enable_rows(flow, ["a", "b", "d"], False),
     "wrap": lambda flow: shaping.wrap(flow, ["a", "b"], "group"),
     "unwrap": lambda flow: shaping.unwrap(flow, "b"),
-    "extract": lambda flow: shaping.extract_to_flow(flow, ["a", "b"], "Of its own"),
+    "extract": lambda flow: extracting.extract_to_flow(flow, ["a", "b"], "Of its own"),
     "cut": lambda flow: cut_rows(flow, ["a", "d"]),
     "paste": paste_somewhere,
 }

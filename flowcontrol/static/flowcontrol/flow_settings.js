@@ -114,7 +114,15 @@
 
         if (location.hash === HASH) {
             history.replaceState(null, "", location.pathname);
-            builder.show(`${builder.base}change/${PANEL}`);
+            // What came of it is told where one looks, and read out; before anything is in its place.
+            const told = document.querySelector("ul.messagelist");
+            told?.remove();
+            builder.show(`${builder.base}change/${PANEL}`).then(() => {
+                builder.panel.querySelector("[data-fc-panel-title]")?.focus();
+                if (told !== null) {
+                    builder.announce(told.textContent.trim());
+                }
+            });
         }
     }
 }

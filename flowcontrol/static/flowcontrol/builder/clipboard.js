@@ -87,8 +87,10 @@
     builder.actions.paste_inside = async (rows) => paste(await fromClipboard(), "last", rows);
 
     document.addEventListener("paste", (event) => {
-        const isInList = builder.list.contains(event.target) || event.target === document.body;
-        if (builder.mayChange && isInList && !event.target.matches("input, textarea")) {
+        // Not only in the list: an empty one has nothing that could have the focus.
+        const isHere = builder.root.contains(event.target) || event.target === document.body;
+        const isTyping = event.target.closest("input, textarea, select, dialog[open]") !== null;
+        if (builder.mayChange && isHere && !isTyping) {
             event.preventDefault();
             const text = event.clipboardData.getData("text");
             paste(isRows(text) ? text : remembered(), "after", null);

@@ -134,7 +134,10 @@
             changes().dataset.fcTaken = "";
             const at = changes().dataset.fcFocus;
             builder.update();
-            if (at !== undefined) {
+            if (at !== undefined && document.activeElement.closest("#fc-undo") !== null) {
+                // Who undoes by the button goes on there, step by step.
+                reveal(builder.row(at));
+            } else if (at !== undefined) {
                 builder.focusRow(builder.row(at));
             }
         }
@@ -297,6 +300,15 @@
     builder.passOverNewRows = passOverNewRows;
     builder.here = () => here;
 
+    /* Bring a row into sight, and make it the one that the focus comes to next. */
+    const reveal = (row) => {
+        if (row !== null) {
+            builder.unfoldTo(row);
+            roam(row);
+            row.querySelector(":scope > .fc-line").scrollIntoView({ block: "nearest" });
+        }
+    };
+
     builder.focusRow = (row = here) => {
         if (row === null || !list.contains(row)) {
             row = here !== null && list.contains(here) ? here : (rows()[0] ?? null);
@@ -305,8 +317,7 @@
             document.querySelector("#add a")?.focus();
             return;
         }
-        builder.unfoldTo(row);
-        roam(row);
+        reveal(row);
         title(row).focus();
         row.querySelector(":scope > .fc-line").scrollIntoView({ block: "nearest" });
     };
@@ -408,7 +419,9 @@
 
     builder.actions.selectAll = () => setSelection(new Set(visible().map(name)));
     builder.actions.deselect = () => {
-        setSelection(new Set());
+        if (selection.size > 0) {
+            setSelection(new Set());
+        }
         builder.focusRow();
     };
 

@@ -44,6 +44,8 @@
     const withoutInner = (rows) =>
         rows.filter((row) => !rows.some((other) => other !== row && other.contains(row)));
 
+    builder.withoutInner = withoutInner;
+
     /* Do something with the chosen rows: all of them, or the first if it is for one only. */
     builder.verb = async (name, rowsAsked = null) => {
         const button = buttons.find((each) => each.dataset.fcVerb === name);
@@ -201,6 +203,7 @@
         const block = row?.querySelector(":scope > .fc-rows");
         if (block && row.classList.contains("fc-folded") !== isOut) {
             builder.fold(row, isOut);
+            builder.announce(builder.texts[isOut ? "fcFolded" : "fcUnfolded"]);
         } else if (isOut && row && builder.parentOf(row)) {
             builder.focusRow(builder.parentOf(row));
         }
@@ -228,9 +231,6 @@
         ArrowRight: () => sideways(false),
         "Ctrl+ArrowLeft": () => builder.actions.fold_all(),
         "Ctrl+ArrowRight": () => builder.actions.unfold_all(),
-        "Ctrl+Z": () => builder.mayChange && builder.actions.undo(),
-        "Ctrl+Shift+Z": () => builder.mayChange && builder.actions.redo(),
-        "Ctrl+Y": () => builder.mayChange && builder.actions.redo(),
         "Ctrl+A": () => builder.mayChange && builder.actions.selectAll(),
         M: () => menu !== null && openMenu(builder.here()),
         P: nextProblem,
@@ -268,11 +268,25 @@
         }
     });
 
+    // Wherever one is on the page: also when the last row is gone, and with it what had the focus.
+    const EVERYWHERE = {
+        "Ctrl+Z": () => builder.actions.undo(),
+        "Ctrl+Shift+Z": () => builder.actions.redo(),
+        "Ctrl+Y": () => builder.actions.redo(),
+    };
+
     document.addEventListener("keydown", (event) => {
         const isTyping = event.target.closest("input, select, textarea, dialog[open]") !== null;
-        if (event.key === "?" && !isTyping) {
+        const replay = builder.mayChange ? EVERYWHERE[keysOf(event)] : undefined;
+        if (isTyping || event.defaultPrevented) {
+            return;
+        }
+        if (event.key === "?") {
             event.preventDefault();
             builder.actions.help();
+        } else if (replay !== undefined) {
+            event.preventDefault();
+            replay();
         }
     });
 }

@@ -66,6 +66,7 @@
         const { values = {}, source = root, target = builder.panel, swap = "none" } = options;
         const job = async () => {
             refused = false;
+            const had = root.contains(document.activeElement);
             const sent = typeof values === "function" ? values() : values;
             if (method === "POST") {
                 sent.revision = builder.revision;
@@ -85,6 +86,9 @@
             if (refused) {
                 builder.restore();
             }
+            if (had && document.activeElement === document.body) {
+                builder.focusRow(); // what had the focus is gone with the change
+            }
             return !refused;
         };
         last = last.then(job, job);
@@ -94,15 +98,19 @@
     builder.post = (url, options) => ask("POST", url, options);
     builder.get = (url, options) => ask("GET", url, options);
 
+    let presence = "";
+
     builder.actions.reload = async () => {
         await builder.get(builder.url);
+        document.querySelector("#fc-presence .fc-stale")?.remove();
+        presence = "";
         document.getElementById("fc-notice").replaceChildren();
         builder.focusRow();
     };
 
     document.addEventListener("htmx:beforeSwap", (event) => {
-        const { xhr } = event.detail;
-        if (!root.contains(event.detail.target)) {
+        const { target, xhr } = event.detail;
+        if (!root.contains(target)) {
             return;
         }
         if (xhr.status === 409) {
@@ -112,6 +120,10 @@
             refused = true;
             event.detail.shouldSwap = false;
             builder.notice(texts.fcLoggedOut);
+        } else if (target.id === "fc-presence" && xhr.status === 200) {
+            // Said once: who listens to it, or has the focus in it, is left in peace.
+            event.detail.shouldSwap = presence !== xhr.responseText;
+            presence = xhr.responseText;
         }
     });
     builder.base = builder.url.replace(/actions\/$/, "");

@@ -1,10 +1,92 @@
-/* Completing names, filters and choices while an expression is typed: a combobox on the input. */
+/* Completing names, filters and choices while an expression is typed: a combobox on the input.
+
+   An input is an expression or a template as a whole, or (data-fc-inside="json") it is JSON with some
+   in its texts. Then it is the text in which the caret stands that is completed and tried. */
 "use strict";
 
 {
     const MOST_SHOWN = 50;
     const WORD = /[\p{L}_][\p{L}\p{N}_.]*$/u;
     const COMPARED = /([\p{L}_][\p{L}\p{N}_.]*)\s*(?:==|!=)\s*$/u;
+
+    // --- texts in JSON ---
+
+    /** Where the text of a JSON document begins in which the caret stands; -1 beside all texts. */
+    const textAt = (json, caret) => {
+        const open = [];
+        let isName = false;
+        for (let at = 0; at < caret; at += 1) {
+            const sign = json[at];
+            if (sign === '"') {
+                const begin = at + 1;
+                at = endOfText(json, begin);
+                if (caret <= at) {
+                    return isName ? -1 : begin;
+                }
+            } else if (sign === "{" || sign === "[") {
+                open.push(sign);
+                isName = sign === "{";
+            } else if (sign === "}" || sign === "]") {
+                open.pop();
+                isName = false;
+            } else if (sign === ",") {
+                isName = open.at(-1) === "{";
+            } else if (sign === ":") {
+                isName = false;
+            }
+        }
+        return -1;
+    };
+
+    /** Where a text ends: at its quote or, while that is missing, with the line. */
+    const endOfText = (json, begin) => {
+        let at = begin;
+        while (at < json.length && json[at] !== '"' && json[at] !== "\n") {
+            at += json[at] === "\\" ? 2 : 1;
+        }
+        return Math.min(at, json.length);
+    };
+
+    /** What a text of JSON means, and where in it each sign of the meaning is written. */
+    const readText = (written) => {
+        const places = [];
+        let meaning = "";
+        for (let at = 0; at < written.length; ) {
+            const isEscape = written[at] === "\\";
+            const length = !isEscape ? 1 : written[at + 1] === "u" ? 6 : 2;
+            let sign = written[at];
+            if (isEscape) {
+                try {
+                    sign = JSON.parse(`"${written.slice(at, at + length)}"`);
+                } catch {
+                    sign = "\ufffd"; // it is still being typed
+                }
+            }
+            meaning += sign;
+            places.push(at);
+            at += length;
+        }
+        return { meaning, places: [...places, written.length] };
+    };
+
+    /** What can be completed and tried at the caret: `{text, caret, placeOf, write}`, or null. */
+    const pieceAt = (input, caret = input.selectionStart) => {
+        const { value } = input;
+        if (input.dataset.fcInside !== "json") {
+            return { text: value, caret, placeOf: (at) => at, write: (text) => text };
+        }
+        const begin = textAt(value, caret);
+        if (begin < 0) {
+            return null;
+        }
+        const { meaning, places } = readText(value.slice(begin, endOfText(value, begin)));
+        return {
+            text: meaning,
+            caret: places.findIndex((place) => place >= caret - begin),
+            placeOf: (at) => begin + places[at],
+            write: (text) => JSON.stringify(text).slice(1, -1),
+        };
+    };
 
     // --- where the caret stands ---
 
@@ -162,15 +244,18 @@
         return made;
     };
 
-    /** The list of suggestions of one input. `load` gives the names, once there are some. */
+    /** The list of suggestions of one input. `load` gives the names, once there are some; `isOff`
+        tells that what is typed is no expression now. */
     class SuggestionList {
-        constructor(input, place, load) {
+        constructor(input, place, load, isOff = () => false) {
             this.input = input;
             this.load = load;
+            this.isOff = isOff;
             this.isTemplate = input.dataset.fcExpression === "template";
             this.entries = [];
             this.active = -1;
             this.context = null;
+            this.piece = null;
             lists += 1;
             this.list = document.createElement("ul");
             this.list.id = `fc-suggestions-${lists}`;
@@ -215,11 +300,12 @@
             if (data === null || document.activeElement !== this.input) {
                 return;
             }
-            const { value, selectionStart, selectionEnd } = this.input;
+            const { selectionStart, selectionEnd } = this.input;
+            this.piece = selectionStart === selectionEnd && !this.isOff() ? pieceAt(this.input) : null;
             const context =
-                selectionStart === selectionEnd
-                    ? contextAt(value, selectionStart, this.isTemplate)
-                    : null;
+                this.piece === null
+                    ? null
+                    : contextAt(this.piece.text, this.piece.caret, this.isTemplate);
             if (context === null || (!isAsked && context.kind === "name" && context.word === "")) {
                 this.close();
                 return;
@@ -323,7 +409,8 @@
             const caret = this.input.selectionStart;
             this.close();
             this.input.focus();
-            this.input.setRangeText(insert, this.context.begin, caret, "end");
+            const begin = this.piece.placeOf(this.context.begin);
+            this.input.setRangeText(this.piece.write(insert), begin, caret, "end");
             this.isAccepting = true;
             this.input.dispatchEvent(new Event("input", { bubbles: true }));
             this.isAccepting = false;
@@ -372,5 +459,5 @@
         }
     }
 
-    window.flowcontrolExpressions = { contextAt, suggestions, SuggestionList };
+    window.flowcontrolExpressions = { contextAt, pieceAt, suggestions, SuggestionList };
 }

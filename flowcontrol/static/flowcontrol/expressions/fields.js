@@ -3,7 +3,7 @@
 "use strict";
 
 {
-    const { SuggestionList, ConditionBuilder } = window.flowcontrolExpressions;
+    const { SuggestionList, ConditionBuilder, pieceAt } = window.flowcontrolExpressions;
     const PAUSE = 350;
     const PREFERENCE = "flowcontrol.conditions";
 
@@ -101,7 +101,10 @@
             this.status.setAttribute("role", "status");
             this.tools = element("div", "fc-x-tools");
             input.after(this.box);
-            this.list = new SuggestionList(input, this.box, () => this.names());
+            this.isJSON = input.dataset.fcInside === "json";
+            this.tried = null;
+            const isOff = () => this.isOff;
+            this.list = new SuggestionList(input, this.box, () => this.names(), isOff);
             this.box.append(this.status, this.tools);
             const described = input.getAttribute("aria-describedby");
             input.setAttribute(
@@ -113,8 +116,35 @@
             if (this.triggerField !== null) {
                 this.triggerField.addEventListener("change", () => this.check());
             }
-            if (input.value.trim() !== "" || this.kind === "condition") {
+            this.switchField?.addEventListener("change", () => this.check());
+            if (this.isJSON) {
+                for (const moved of ["keyup", "click", "focus"]) {
+                    input.addEventListener(moved, () => this.moved());
+                }
+            } else if (input.value.trim() !== "" || this.kind === "condition") {
                 this.wakeWhenSeen();
+            }
+        }
+
+        /** The checkbox that says whether the texts in this JSON are expressions, if one does. */
+        get switchField() {
+            const name = this.input.dataset.fcIf;
+            return name === undefined ? null : (this.input.form?.elements.namedItem(name) ?? null);
+        }
+
+        get isOff() {
+            return this.switchField !== null && !this.switchField.checked;
+        }
+
+        /** What is tried: all of it, or of JSON the text at the caret; empty beside all texts. */
+        get text() {
+            return this.isOff ? "" : (pieceAt(this.input)?.text ?? "");
+        }
+
+        /** The caret may stand in another text by now. */
+        moved() {
+            if (this.text !== this.tried) {
+                this.typed();
             }
         }
 
@@ -177,10 +207,11 @@
         async check() {
             clearTimeout(this.timer);
             this.checks += 1;
-            const { checks } = this;
-            const text = this.input.value;
+            const { checks, text } = this;
+            this.tried = text;
             if (text.trim() === "") {
                 this.drawing = null;
+                this.input.classList.remove("fc-x-wrong");
                 this.tell("", "");
                 return;
             }
@@ -233,7 +264,7 @@
 
         readsOf(answer) {
             return answer.reads
-                .filter(([name]) => name !== this.input.value.trim())
+                .filter(([name]) => name !== this.tried.trim())
                 .map(([name, value]) => `${name} = ${value}`)
                 .join(", ");
         }
@@ -241,6 +272,9 @@
         tell(className, text, value = "", reads = "") {
             this.status.className = `fc-x-status ${className}`.trim();
             const parts = [text];
+            if (this.isJSON && text) {
+                parts.unshift(element("code", "fc-x-which", this.tried), " ");
+            }
             if (value) {
                 parts.push(element("b", "fc-x-value", value));
             }
