@@ -24,7 +24,7 @@ JSON_TEXT: Final = "json text"
 """The type of a column of JSON whose value is given as its text already."""
 
 MOST_TEXT: Final = 50_000_000
-"""Characters of JSON in one parameter; PostgreSQL takes some 200 million."""
+"""Characters of JSON in one parameter; PostgreSQL takes some 200 million, SQLite more."""
 
 json_text: Final = json.JSONEncoder(allow_nan=False).encode
 """JSON as Django writes it. SQLite keeps the text as it is, and a lookup for an equal value finds
@@ -142,14 +142,12 @@ def execute_with_rows(
             of its own, a hundred times as slow as a join.
     """
     returned: list[tuple[Any, ...]] = []
-    tables = _sqlite_tables if connection.vendor == "sqlite" else _postgres_tables
-    for table, values in tables(connection, columns, rows, keys):
-        returned += _send(connection, sql.replace("{rows}", table), [*parameters, *values])[1]
+    same, others = _split(columns, rows, keys)
+    sql = sql.replace("{rows}", _table(connection.vendor, same, others))
+    once = [*parameters, *adapted(connection, same, rows[:1])]
+    for text in _texts(connection, others, rows):
+        returned += _send(connection, sql, [*once, text])[1]
     return returned
-
-
-Table = tuple[str, list[Any]]
-"""SQL for rows as a table, and its parameters."""
 
 
 def _split(
@@ -173,66 +171,51 @@ def _split(
     return same, others
 
 
-def _sqlite_tables(
-    connection: BaseDatabaseWrapper,
-    columns: Mapping[str, str],
-    rows: Sequence[Row],
-    keys: Collection[str],
-) -> Iterator[Table]:
-    """VALUES, with no more rows than SQLite takes parameters for."""
-    connection.ensure_connection()
-    kind = connection.Database.SQLITE_LIMIT_VARIABLE_NUMBER  # type: ignore[attr-defined]
-    most = connection.connection.getlimit(kind)
-    same, others = _split(columns, rows, keys)
-    # Some are for the statement's own parameters.
-    size = (most - len(same) - 10) // len(others)
-    named = [f'%s AS "{name}"' for name in same]
-    named += [f'column{number} AS "{name}"' for number, name in enumerate(others, 1)]
-    once = adapted(connection, same, rows[:1])
-    for start in range(0, len(rows), size):
-        portion = rows[start : start + size]
-        values = ", ".join([_placeholders(others)] * len(portion))
-        yield (
-            f"(SELECT {', '.join(named)} FROM (VALUES {values}))",
-            [*once, *adapted(connection, others, portion)],
-        )
+def _table(vendor: str, same: Mapping[str, str], others: Mapping[str, str]) -> str:
+    """SQL for the rows as a table. Its parameters: what is the same in all, and an array of arrays.
 
-
-def _postgres_tables(
-    connection: BaseDatabaseWrapper,
-    columns: Mapping[str, str],
-    rows: Sequence[Row],
-    keys: Collection[str],
-) -> Iterator[Table]:
-    """One array of arrays, which PostgreSQL unfolds three times as fast as named records."""
-    same, others = _split(columns, rows, keys)
-    named = [f'%s::{database_type(kind)} AS "{name}"' for name, kind in same.items()]
+    PostgreSQL unfolds that three times as fast as named records. SQLite would take VALUES, but
+    keeps each prepared statement, and one with thousands of parameters is a big thing to keep.
+    """
+    source = "json_each(%s)"
+    if vendor == "postgresql":
+        source = "jsonb_array_elements(%s::jsonb) AS given (r)"
+    named = [f'{_constant(vendor, kind)} AS "{name}"' for name, kind in same.items()]
     named += [
-        f'{_element(position, kind)} AS "{name}"'
+        f'{_element(vendor, position, kind)} AS "{name}"'
         for position, (name, kind) in enumerate(others.items())
     ]
-    table = f"(SELECT {', '.join(named)} FROM jsonb_array_elements(%s::jsonb) AS given (r))"
-    once = adapted(connection, same, rows[:1])
-    for text in _arrays(others, rows):
-        yield table, [*once, text]
+    return f"(SELECT {', '.join(named)} FROM {source})"
 
 
-def _arrays(columns: Mapping[str, str], rows: Sequence[Row]) -> Iterator[str]:
-    """The rows as arrays in JSON, in as many parts as PostgreSQL needs."""
-    values = [[row.get(name) for name in columns] for row in rows]
+def _texts(
+    connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Sequence[Row]
+) -> Iterator[str]:
+    """The rows as arrays in JSON, in as many parts as the database needs."""
+    if connection.vendor == "postgresql":
+        values = [[row.get(name) for name in columns] for row in rows]
+    else:
+        values = [adapted(connection, columns, [row]) for row in rows]
     text = json.dumps(
         values, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
     )
     if len(text) > MOST_TEXT and len(rows) > 1:
         half = len(rows) // 2
-        yield from _arrays(columns, rows[:half])
-        yield from _arrays(columns, rows[half:])
+        yield from _texts(connection, columns, rows[:half])
+        yield from _texts(connection, columns, rows[half:])
     else:
         yield text
 
 
-def _element(position: int, kind: str) -> str:
-    """SQL for one value of the array ``r``."""
+def _constant(vendor: str, kind: str) -> str:
+    """SQL for a parameter."""
+    return f"%s::{database_type(kind)}" if vendor == "postgresql" else "%s"
+
+
+def _element(vendor: str, position: int, kind: str) -> str:
+    """SQL for one value of the array that is a row."""
+    if vendor != "postgresql":
+        return f"json_extract(value, '$[{position}]')"
     if kind == "jsonb":
         # JSON's null, which is a value, would become one in the column.
         return f"NULLIF(r -> {position}, 'null')"
