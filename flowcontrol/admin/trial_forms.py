@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flowcontrol.admin.config_widgets import LineInput, ShortInput, TextArea
+from flowcontrol.admin.config_widgets import TEMPLATES, LineInput, ShortInput, TextArea
 from flowcontrol.admin.json_fields import JSONObjectField
 from flowcontrol.admin.moments import MomentInput
 from flowcontrol.admin.start_forms import find_object
@@ -41,6 +41,18 @@ ANSWER_HELP: Final = gettext_lazy(
     "A result is JSON or a text. An error reads like “ConnectionError: no route”. One after "
     'another is a list such as [{"error": "Timeout: slow"}, {"result": 5}].'
 )
+
+
+class RowSelect(forms.Select):
+    """One of the rows. Each option has no template of its own: there may be hundreds."""
+
+    template_name = f"{TEMPLATES}/row_select.html"
+
+
+class RowBoxes(forms.CheckboxSelectMultiple):
+    """Some of the rows."""
+
+    template_name = f"{TEMPLATES}/row_boxes.html"
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,7 @@ class TrialForm(forms.Form):
                 *((row.uid, f"{row.place} {row.title}") for row in rows.by_uid.values()),
             ],
             initial=given.until,
+            widget=RowSelect(),
             help_text=_("It stops before this row."),
         )
         self.offer_answers(answerable, given.answers)
@@ -316,7 +329,7 @@ class SaveTestForm(forms.Form):
                 required=False,
                 initial=wanted.get(name, []),
                 choices=_row_choices(rows, wanted.get(name, [])),
-                widget=forms.CheckboxSelectMultiple(attrs={"class": "fc-row-choices"}),
+                widget=RowBoxes(),
             )
 
     @property

@@ -13,6 +13,7 @@ from flowcontrol.models import Flow, Trigger
 from flowcontrol.registry import actions
 from tests.acceptance.test_trying import Bench, ids_used_twice
 from tests.admin_pages import url
+from tests.testapp.models import Parcel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,10 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def flow(transactional_db: None) -> Flow:
     """A flow with a row of every type that is registered, finished or not."""
     flow = create_flow("All of them")
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}}
     types = [each.name for each in actions]
     rows = [row(name, uid=f"u{number}") for number, name in enumerate(sorted(types))]
-    replace_draft(flow, make_document(*rows))
-    save_test(flow, "Nothing", state={"n": 1})
+    replace_draft(flow, make_document(*rows, content_type="testapp.parcel", state_schema=schema))
+    box = Parcel.objects.create(label="box")
+    save_test(flow, "Nothing", box, state={"n": 1})
     run_tests(flow)
     return flow
 
@@ -77,6 +80,7 @@ def test_no_other_panel_has_an_id_that_is_there_already(
     bench.open("Tests")
     look("tests")
     bench.open("Try it")
+    bench.panel.get_by_label("Key of the parcel").fill(str(Parcel.objects.get().pk))
     look("trial")
     bench.try_it('{"n": 1}')
     look("report")

@@ -35,6 +35,7 @@
         const heard = panel.querySelector("[data-fc-heard]");
         const first = [...panel.querySelectorAll("#fc-try :is(input, select, textarea)")];
         const target = wrong.find(canFocus) ?? heard ?? first.find(canFocus);
+        panel.scrollTop = 0;
         (target ?? panel.querySelector("[data-fc-panel-title]")).focus();
     };
 
