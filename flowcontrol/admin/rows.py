@@ -138,6 +138,7 @@ class PageRow:
         """How its kind and condition look, as class names."""
         names = (
             (self.is_block, "fc-is-block"),
+            (self.is_block and self.icon in ("branch", "loop"), "fc-is-way"),
             (self.continues, "fc-continues"),
             (self.is_off, "fc-is-off"),
             (bool(self.error_count), "fc-has-errors"),

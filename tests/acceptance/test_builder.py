@@ -213,6 +213,80 @@ def test_a_picker_that_is_closed_at_once_leaves_nothing_behind(
     assert draft_rows(flow) == ["log"]
 
 
+def test_all_blocks_are_folded_and_unfolded_at_once(desk: Page, live_server: LiveServer) -> None:
+    flow = drafting.create_flow("Long delay")
+    rows = [If("n > 1", [While("n < 3", [Log("a")]), Log("b")]), Log("c"), If("n > 2", [Log("d")])]
+    drafting.replace_draft(flow, make_document(*rows))
+    builder = Builder(desk, live_server, flow)
+    seen = desk.locator("#fc-list .fc-title:visible")
+    builder.row("Log “a”").locator(".fc-title").focus()
+    builder.press("Control+ArrowLeft")
+    assert seen.all_inner_texts() == ["If n > 1", "Log “c”", "If n > 2"]
+    assert builder.focused == "If n > 1"
+    button = desk.get_by_role("button", name="Unfold all")
+    builder.press("ArrowDown", "ArrowDown", "ArrowUp")
+    assert builder.focused == "Log “c”"
+    builder.press("Home", "ArrowRight")
+    assert seen.count() == 5
+    button = desk.get_by_role("button", name="Fold all", exact=True)
+    button.click()
+    assert seen.count() == 3
+    desk.reload()
+    assert seen.count() == 3
+    desk.get_by_role("button", name="Unfold all").click()
+    assert seen.count() == 7
+    drafting.replace_draft(flow, make_document(Log("a")))
+    desk.reload()
+    assert button.count() == 0
+
+
+def test_rows_that_come_and_go_leave_the_others_where_they_are(
+    desk: Page, live_server: LiveServer
+) -> None:
+    """In a long list, moving all the rows behind one in the page takes a while."""
+    flow = drafting.create_flow("Long delay")
+    rows = [If("n > 1", [Log("a"), Log("b")]), *(Log(f"{number}") for number in range(20))]
+    drafting.replace_draft(flow, make_document(*rows))
+    builder = Builder(desk, live_server, flow)
+    desk.evaluate(
+        """() => {
+            window.moved = new Set();
+            new MutationObserver((seen) => {
+                for (const each of seen) {
+                    for (const node of each.addedNodes) {
+                        if (node.dataset?.fcRow) {
+                            moved.add(node);
+                        }
+                    }
+                }
+            }).observe(document.getElementById("fc-list"), { childList: true, subtree: true });
+        }"""
+    )
+
+    def moved() -> int:
+        number: int = desk.evaluate("() => { const n = moved.size; moved.clear(); return n; }")
+        return number
+
+    builder.row("If").locator(".fc-title").focus()
+    builder.press("d")
+    assert (len(builder.shown), moved()) == (26, 3)
+    builder.press("Control+z")
+    assert (len(builder.shown), moved()) == (23, 0)
+    builder.row("If").locator(".fc-title").focus()
+    builder.press("Shift+W")
+    assert builder.shown[:3] == ["Log “a”", "Log “b”", "Log “0”"]
+    assert moved() == 2
+    builder.press("Control+z")
+    assert builder.shown[:4] == ["If n > 1", ".Log “a”", ".Log “b”", "Log “0”"]
+    assert moved() <= 3
+    builder.row("Log “0”").locator(".fc-title").focus()
+    builder.press("Alt+ArrowDown")
+    assert builder.shown[3:5] == ["Log “1”", "Log “0”"]
+    assert moved() == 1
+    assert draft_rows(flow)[3:5] == ["log", "log"]
+    assert builder.places == ["1", "1.1", "1.2", *(str(number) for number in range(2, 22))]
+
+
 def test_what_is_dragged_is_saved_as_it_is_shown(desk: Page, live_server: LiveServer) -> None:
     flow = drafting.create_flow("Long delay")
     rows = [If("n > 1", [Log("a"), Log("b")]), Else([]), While("n < 3", [Log("c")]), Log("d")]

@@ -42,13 +42,16 @@
             });
         };
 
+        // Where rows are many, those that make room jump: to animate them all takes too long.
+        const LONG = 150;
+
         const make = (block) => {
             known.add(block);
             new Sortable(block, {
                 group: "flowcontrol-rows",
                 handle: ".fc-grip",
                 draggable: "[data-fc-row]",
-                animation: 120,
+                animation: builder.rows().length > LONG ? 0 : 120,
                 fallbackOnBody: true,
                 forceFallback: false,
                 swapThreshold: 0.6,

@@ -67,7 +67,10 @@
             const block = blocks[depth];
             const before = filled.get(block) ?? null;
             const place = before === null ? block.firstElementChild : before.nextElementSibling;
-            if (place !== row) {
+            if (place !== row && place?.nextElementSibling === row) {
+                // One row has gone elsewhere: it steps aside, so that not all the others move up.
+                block.append(place);
+            } else if (place !== row) {
                 block.insertBefore(row, place);
             }
             filled.set(block, row);
@@ -109,12 +112,14 @@
         for (const row of rows()) {
             known.set(name(row), row);
         }
-        arrange(next, known);
+        // First, or all the rows behind one that is gone would be put before it one by one. What
+        // stays of the rows inside it is known, and is put in its place.
         for (const row of rows()) {
             if (!kept.has(name(row))) {
                 row.remove();
             }
         }
+        arrange(next, known);
         outline = next;
         builder.revision = Number(changes().dataset.fcRevision);
         changes().content.replaceChildren();
@@ -172,7 +177,9 @@
         row.classList.toggle("fc-folded", isFolded);
         const button = row.querySelector(":scope > .fc-line .fc-fold");
         button.setAttribute("aria-expanded", String(!isFolded));
-        button.dataset.fcInside = block.querySelectorAll("[data-fc-row]").length;
+        if (isFolded) {
+            button.dataset.fcInside = block.querySelectorAll("[data-fc-row]").length;
+        }
     };
 
     const foldAllButton = document.getElementById("fc-fold-all");
@@ -374,14 +381,12 @@
     const bar = document.getElementById("fc-selected");
 
     const paintSelection = () => {
-        for (const row of rows()) {
+        for (const row of list.querySelectorAll(".fc-selected-row")) {
             row.classList.toggle("fc-selected-row", selection.has(name(row)));
         }
-        selection = new Set(
-            rows()
-                .map(name)
-                .filter((each) => selection.has(each))
-        );
+        const chosen = [...selection].map(builder.row).filter((row) => list.contains(row));
+        chosen.forEach((row) => row.classList.add("fc-selected-row"));
+        selection = new Set(chosen.map(name));
         if (bar !== null) {
             bar.hidden = selection.size === 0;
             bar.querySelector("[data-fc-number]").textContent = selection.size;
