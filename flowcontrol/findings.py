@@ -108,6 +108,11 @@ class Finding:
     message: str
     fix: str
 
+    @property
+    def sentence(self) -> str:
+        """The message with a full stop, for another sentence follows."""
+        return self.message if self.message.endswith((".", "?", "!")) else f"{self.message}."
+
     def to_json(self) -> dict[str, str]:
         return {name: getattr(self, name) for name in self.__slots__}
 

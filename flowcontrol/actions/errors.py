@@ -73,7 +73,7 @@ class OnError(_ErrorAction):
         "var_name": _("Name of the error"),
     }
     help_texts: ClassVar[Mapping[str, Any]] = {
-        "errors": _("Names of error classes, for example SMTPException, one a line. Empty: all."),
+        "errors": _("Names of error classes, for example SMTPException. Empty: all."),
         "message": _("Empty: whatever it says."),
         "var_name": _(
             "The rows inside can read it: its type, its message, and the row that failed."

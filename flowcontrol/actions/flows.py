@@ -52,7 +52,7 @@ START_LABELS: Final[Mapping[str, Any]] = {
     "evaluate": _("Texts are expressions"),
 }
 START_HELP: Final[Mapping[str, Any]] = {
-    "state_keys": _("One name a line, for “chosen”."),
+    "state_keys": _("Names in the state, for “chosen”."),
     "state": _("Start state of the new run, beside what is copied."),
 }
 
@@ -117,7 +117,7 @@ class StartFlow(BaseAction):
     help_texts: ClassVar[Mapping[str, Any]] = {
         **START_HELP,
         "delay": _("Empty: now."),
-        "take_keys": _("Names in the state of the other run, one a line, taken when it has ended."),
+        "take_keys": _("Names in the state of the other run, taken when it has ended."),
         "on_failure": _("For a run that is waited for."),
     }
 

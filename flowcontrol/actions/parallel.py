@@ -173,9 +173,7 @@ class Branch(BaseAction):
         "keys": _("Values to hand back"),
     }
     help_texts: ClassVar[Mapping[str, Any]] = {
-        "keys": _(
-            "Names in the state, one a line. What else the branch writes to the state stays in it."
-        ),
+        "keys": _("Names in the state. What else the branch writes to the state stays in it."),
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:

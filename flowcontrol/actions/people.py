@@ -99,9 +99,9 @@ class AskPerson(BaseAction):
             'The JSON Schema of the answer: {"type": "object", "properties": {"seats": {"type": '
             '"integer"}}, "required": ["seats"]}. Empty: only buttons.'
         ),
-        "buttons": _("One a line, name and label: approve = Approve it. Empty: “Done”."),
-        "users": _("User names, one a line."),
-        "groups": _("Names of groups, one a line."),
+        "buttons": _("Name and label of each: approve = Approve it. Empty: “Done”."),
+        "users": _("User names."),
+        "groups": _("Names of groups."),
         "permission": _("As app_label.codename; whoever has it may answer."),
         **EXPIRY_HELP,
     }

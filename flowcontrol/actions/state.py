@@ -160,7 +160,7 @@ class RemoveKeys(BaseAction):
     }
     labels: ClassVar[Mapping[str, Any]] = {"keys": _("Names")}
     help_texts: ClassVar[Mapping[str, Any]] = {
-        "keys": _("One name a line. A name that is not there is no error."),
+        "keys": _("Names in the state. One that is not there is no error."),
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:

@@ -118,7 +118,7 @@ class CallWebhook(BaseAction):
             '"{{ object.dep_delay }}"} sends a number.'
         ),
         "text": _("Instead of JSON."),
-        "accepts": _("One a line. Beside 200 to 299, which always are; all others fail the row."),
+        "accepts": _("Beside 200 to 299, which always are; all others fail the row."),
     }
 
     def run(self, *, run: RunHandle, obj: Any, config: Config) -> Directive | None:

@@ -270,7 +270,8 @@ def _part(
         header=visit.header("actions"),
         changed=True,
         changed_rows=builder.rows_to_send(shown_marks(visit)),
-        told=told,
+        # A row that is not filled in yet ends with dots of its own.
+        told=told.replace("….", "…"),
         focus=focus,
         **_row_buttons(visit),
         **context,

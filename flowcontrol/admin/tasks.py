@@ -147,7 +147,7 @@ def badge(task: HumanTask) -> SafeString:
 class WhoseFilter(admin.SimpleListFilter):
     """Tasks that wait for the person who looks; that is what the list begins with."""
 
-    title = gettext_lazy("for whom")
+    title = gettext_lazy("person")
     parameter_name = "whose"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -31,7 +31,16 @@ from flowcontrol.testing import (
     run_until_idle,
     travel_to,
 )
-from tests.admin_pages import VIEW, client_of, draft_rows, person, revision_of, uid_of, url
+from tests.admin_pages import (
+    VIEW,
+    BuilderPage,
+    client_of,
+    draft_rows,
+    person,
+    revision_of,
+    uid_of,
+    url,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -596,3 +605,12 @@ def test_changes_are_refused_without_a_token_against_forgery(flow):
     answer = post(client, flow, "move_rows", "two", step="up")
     assert answer.status_code == 403
     assert revision_of(flow) == before
+
+
+def test_what_is_told_of_a_row_that_is_not_filled_in_has_its_dots_once():
+    page = BuilderPage(client_of(name="boss", is_superuser=True), drafting.create_flow("Late bag"))
+    told = page.post("flow_add_row", action="start_flow", target="", position="last")
+    assert "<span>Added row 1: Start flow …</span>" in told
+    assert "Flow: Required. <" in told
+    told = page.post("flow_add_row", action="try", target="", position="last")
+    assert "<span>Added row 2: Try.</span>" in told

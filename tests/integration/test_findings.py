@@ -213,6 +213,8 @@ def test_a_config_that_does_not_fit_its_schema_names_the_field_as_people_read_it
     finding = only(row("log", uid="a"))
     assert (finding.severity, finding.code, finding.field) == ("error", "config", "message")
     assert finding.message == "Message: Required"
+    assert f"{finding.sentence} {finding.fix}" == "Message: Required. Open the row and correct it."
+    assert only(Group([])).sentence == "There are no rows inside."
 
 
 def test_every_wrong_field_is_told():

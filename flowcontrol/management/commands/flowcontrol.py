@@ -218,7 +218,7 @@ class Command(FileVerbs, BaseCommand):
         for finding in findings:
             where = f"{names[finding.uid]} [{finding.uid}]" if finding.uid else "flow"
             field = f", {finding.field}" if finding.field else ""
-            told = f"{finding.message} {finding.fix}"
+            told = f"{finding.sentence} {finding.fix}"
             self.stdout.write(f"  {finding.severity}: {where}{field}: {told}")
 
     def _flows(self, slugs: list[str]) -> list[Flow]:
