@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
 
+from flowcontrol.admin import trying
 from flowcontrol.documents import make_document, row
 from flowcontrol.drafting import add_action, create_flow, replace_draft
 from flowcontrol.flowtests import run_tests, save_test
 from flowcontrol.models import Flow, FlowRun, FlowTest
 from flowcontrol.testing import Delay, Else, For, If, UpdateState
+from flowcontrol.trying import Trial, try_flow
 from tests.acceptance.conftest import log_in
 from tests.admin_pages import VIEW, person, url
 from tests.testapp.models import Parcel
@@ -312,6 +315,46 @@ def test_traces_take_no_tab_stops_but_at_the_row_that_has_the_focus(
     assert bench.focused == "Set b = n"
     tabbable = "summary:not([tabindex='-1'])"
     assert desk.locator(f"#fc-list {tabbable}").count() == 1
+
+
+def test_a_trial_that_takes_long_says_so_and_a_second_click_asks_for_no_other(
+    desk: Page, live_server: LiveServer, flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def slowly(*args: Any, **options: Any) -> Trial:
+        tried.append(args)
+        time.sleep(1.5)
+        return try_flow(*args, **options)
+
+    monkeypatch.setattr(trying, "try_flow", slowly)
+    bench = Bench(desk, live_server, flow)
+    bench.open("Try it")
+    button = bench.panel.get_by_role("button", name="Try it")
+    button.click()
+    button.click()
+    desk.locator("#fc-live").get_by_text("Working…").wait_for()
+    bench.panel.locator(".fc-outcome").wait_for()
+    desk.wait_for_function("document.getElementById('fc-live').textContent === ''")
+    bench.settled()
+    assert len(tried) == 1
+
+
+def test_without_a_connection_nothing_typed_is_lost(
+    desk: Page, live_server: LiveServer, flow: Flow
+) -> None:
+    bench = Bench(desk, live_server, flow)
+    bench.open("Try it")
+    state = bench.panel.get_by_label("Start state")
+    state.fill('{"kilos": 30}')
+    desk.context.set_offline(True)
+    bench.panel.get_by_role("button", name="Try it").click()
+    desk.get_by_role("alert").get_by_text("could not be reached").wait_for()
+    assert state.input_value() == '{"kilos": 30}'
+    desk.context.set_offline(False)
+    bench.panel.get_by_role("button", name="Try it").click()
+    bench.panel.locator(".fc-outcome").wait_for()
+    assert desk.get_by_role("alert").inner_text() == ""
 
 
 def in_both_schemes(desk: Page) -> Iterator[str]:

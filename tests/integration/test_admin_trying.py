@@ -246,6 +246,19 @@ def test_the_input_of_a_run_can_be_loaded(client: Client, flow: Flow) -> None:
     assert "&quot;way&quot;" not in page
 
 
+def test_what_is_masked_in_the_input_of_a_run_is_tried_as_it_was(flow: Flow) -> None:
+    schema = {"type": "object", "properties": {"pin": {"type": "string", "format": "secret"}}}
+    flow = make_flow(UpdateState(length="pin|length"), name="Secrets", state_schema=schema)
+    run = start_flowrun(flow, state={"pin": "471147114711"})
+    client = client_of(*CHANGE)
+    html = client.get(url("flow_try", flow.pk), {"run": run.pk}).content.decode()
+    assert "471147114711" not in html
+    assert f'<input type="hidden" name="run" value="{run.pk}">' in html
+    page = words(attempt(client, flow, run=run.pk, state=json.dumps({"pin": MASK})))
+    assert "length set to 12" in page
+    assert "471147114711" not in page
+
+
 def test_a_run_leads_to_a_trial_with_its_input_for_those_who_may_try() -> None:
     run = start_flowrun(make_flow(Log("x")), state={"kilos": 3})
     page = url("flowrun_change", run.pk)

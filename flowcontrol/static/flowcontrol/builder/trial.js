@@ -39,10 +39,38 @@
         (target ?? panel.querySelector("[data-fc-panel-title]")).focus();
     };
 
-    const send = async (to, values) => {
-        if (!(await builder.post(to, { swap: "innerHTML", values: () => ({ ...values }) }))) {
-            return false;
+    /* Say so while it takes longer than one expects of a click. */
+    const working = async (job) => {
+        const timer = window.setTimeout(() => builder.announce(builder.texts.fcWorking), 600);
+        try {
+            return await job;
+        } finally {
+            window.clearTimeout(timer);
+            const live = document.getElementById("fc-live");
+            if (live.textContent === builder.texts.fcWorking) {
+                live.replaceChildren();
+            }
         }
+    };
+
+    let isSending = false;
+
+    const send = async (to, values) => {
+        if (isSending) {
+            return false; // a second click asks for what is on its way
+        }
+        isSending = true;
+        try {
+            const asked = builder.post(to, { swap: "innerHTML", values: () => ({ ...values }) });
+            if (!(await working(asked))) {
+                return false;
+            }
+        } catch {
+            return false; // not reached; the page has said so
+        } finally {
+            isSending = false;
+        }
+        document.getElementById("fc-notice").replaceChildren();
         builder.begin();
         remember();
         goToAnswer();
