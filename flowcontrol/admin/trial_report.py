@@ -78,6 +78,8 @@ class TrialReport:
     trial: Trial
     rows: RowList
     masks: Masks
+    until: str = ""
+    """The row that it should stop before, if any."""
     entries: list[Entry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -102,6 +104,11 @@ class TrialReport:
     def row(self) -> PageRow | None:
         """Where it stopped."""
         return self.rows.by_uid.get(self.trial.uid)
+
+    @property
+    def missed_row(self) -> PageRow | None:
+        """The row that it should stop before, if it did not come to it."""
+        return None if self.was_stopped_at_row else self.rows.by_uid.get(self.until)
 
     @property
     def reason(self) -> str:
@@ -226,8 +233,11 @@ class TrialReport:
 
 
 def _facts(call: Call, action_type: type[BaseAction] | None) -> Iterator[Read]:
+    """What the call was to do, in the order of its form: databases keep an order of their own."""
     labels = action_type.labels if action_type is not None else {}
-    for name, value in call.config.items():
+    properties = action_type.config_schema.get("properties", {}) if action_type else {}
+    for name in dict.fromkeys([*properties, *call.config]):
+        value = call.config.get(name)
         if value in (None, "", [], {}):
             continue
         if isinstance(value, list) and all(isinstance(each, str) for each in value):

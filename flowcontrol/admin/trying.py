@@ -144,7 +144,10 @@ class _Bench:
         """Beside the builder's list the rows of that list tell what they did."""
         visit, test = self.visit, self.test
         differences: Sequence[str] | None = None
+        report = None
         if trial is not None:
+            until = self.form.cleaned_data["until"]
+            report = TrialReport(trial, self.rows, self.masks, until)
             waited = _waited(trial)
             self.form.offer_answers([row for row in self.rows.by_uid.values() if row.uid in waited])
             if not save_form.is_bound and test is None:
@@ -157,7 +160,6 @@ class _Bench:
         crumbs = [Crumb(title)]
         if test is not None:
             crumbs.insert(0, Crumb(_("Tests"), visit.url("tests")))
-        report = TrialReport(trial, self.rows, self.masks) if trial is not None else None
         context: dict[str, Any] = {
             "form": self.form,
             "answer_help": ANSWER_HELP,

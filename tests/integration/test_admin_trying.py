@@ -175,6 +175,12 @@ def test_it_stops_at_the_row_to_run_to(client: Client, flow: Flow) -> None:
     assert "stopped here It comes to the row. At row 3" in page
 
 
+def test_a_row_to_run_to_that_it_does_not_come_to_is_named(client: Client, flow: Flow) -> None:
+    page = words(attempt(client, flow, until="light"))
+    assert "It runs to its end. It does not come to row 2: Else." in page
+    assert "does not come to" not in words(attempt(client, flow, until="wait"))
+
+
 def test_many_rounds_are_shown_shortened(client: Client) -> None:
     flow = create_flow("Rounds")
     replace_draft(flow, make_document(For(200, [Log("round {{ n }}")], var_name="n")))
