@@ -199,7 +199,7 @@ def _come_to(connection: BaseDatabaseWrapper, piece: Slice) -> None:
     Raises:
         ClaimLost: somebody has.
     """
-    if piece.visit > piece.claim.visit:
+    if piece.visit > piece.claim.visit or not piece.claim.cursor:
         checkpoint(connection, piece)
     elif not _is_still_held(piece.claim):
         raise _claim_lost(piece)

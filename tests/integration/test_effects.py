@@ -128,6 +128,38 @@ def test_the_last_database_step_ends_the_run_in_its_own_commit(action):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_run_tells_where_it_stands_during_its_very_first_call(action):
+    stood: list[str] = []
+
+    def call(run: RunHandle, obj: Any) -> None:
+        stood.append(FlowRun.objects.get(pk=run.pk).action_uid)
+
+    action("test.call", "external", call)
+    run = start_flowrun(make_flow(row("test.call", uid="r1")))
+    assert stood == ["r1"]
+    assert history(run) == [("done", 1)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_is_made_again_is_not_announced_again(action):
+    with statements() as said:
+
+        def call(run: RunHandle, obj: Any) -> Directive | None:
+            said.note("call")
+            return None if run.wakeup else FlowDirective.SUSPEND_AND_REPEAT()
+
+        action("test.call", "external", call)
+        run = start_flowrun(make_flow(row("test.call")))
+        wake_flowrun(run, {"seats": 3})
+        said.note("again")
+        execute_flowrun(run)
+    story = said.story[said.story.index("again") + 1 :]
+    # Nothing is new but the claim, and that is only looked at.
+    assert story == ["claim", "call", "begin", "write", "history", "commit"]
+    assert run.status == Status.DONE
+
+
+@pytest.mark.django_db(transaction=True)
 def test_an_outside_call_stands_between_two_commits_with_no_transaction_open(action):
     with statements() as said:
 
