@@ -217,7 +217,8 @@ def _question_link(visit: RunVisit) -> SafeString | str:
 
 
 def _moment(moment: Any) -> str:
-    return date_format(localtime(moment), "DATETIME_FORMAT")
+    local = localtime(moment)
+    return f"{date_format(local, 'DATE_FORMAT')}, {date_format(local, 'H:i')}"
 
 
 def _try_url(visit: RunVisit) -> str:

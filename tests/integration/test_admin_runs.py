@@ -61,6 +61,17 @@ def failed_run() -> FlowRun:
     return run
 
 
+# --- the page, at a glance ----------------------------------------------------------------------
+
+
+def test_a_moment_is_written_in_one_way_on_the_page_of_a_run(client):
+    with travel_to(NOON):
+        run = start_flowrun(make_flow(Log("x")))
+    page = page_of(client, run)
+    assert "It ended as “Complete” at Feb. 8, 2013, 12:00." in page
+    assert page.count("<dd>Feb. 8, 2013, 12:00</dd>") == 2  # created, ended
+
+
 # --- the list -----------------------------------------------------------------------------------
 
 

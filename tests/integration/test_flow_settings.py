@@ -110,6 +110,12 @@ def test_who_may_only_look_gets_no_button_and_no_field_to_fill_in(flow):
     assert [c for c in controls if "disabled" not in c and 'type="hidden"' not in c] == []
 
 
+def test_who_may_only_look_is_told_so(client, flow):
+    told = "You may look at these settings, but not change them."
+    assert told in text(client_of(*VIEW, name="kim"), url("flow_change", flow.pk))
+    assert told not in text(client, url("flow_change", flow.pk))
+
+
 def test_triggers_are_seen_only_by_those_who_may(flow):
     trigger = Trigger.objects.create(flow=flow, name="demo.flight_cancelled")
     client = client_of("view_flow", "change_flow")
