@@ -428,17 +428,6 @@ VARIANTS: Final = [
     ),
     (
         Variant(
-            "what woke a run is forgotten at its next write",
-            "flowcontrol.writing._run_sql",
-            "elif moved:",
-            "else:",
-        ),
-        Fault.KILLED,
-        'AS "a" FROM "testapp_station"',
-        0,
-    ),
-    (
-        Variant(
             "nobody takes over what a lost worker held",
             "flowcontrol.claiming.claim_suspect",
             "return claims[0] if claims else None",

@@ -141,6 +141,21 @@ def test_a_run_tells_where_it_stands_during_its_very_first_call(action):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_coming_to_a_call_is_no_reason_to_forget_how_often_it_was_rescued(action):
+    counted: list[int] = []
+
+    def call(run: RunHandle, obj: Any) -> None:
+        counted.append(FlowRun.objects.get(pk=run.pk).rescues)
+
+    action("test.call", "external", call)
+    run = create_flowrun(make_flow(row("test.call")))
+    FlowRun.objects.filter(pk=run.pk).update(rescues=2)
+    execute_flowrun(run)
+    run.refresh_from_db()
+    assert (counted, run.rescues) == ([2], 0)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_call_that_is_made_again_is_not_announced_again(action):
     with statements() as said:
 
