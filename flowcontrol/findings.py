@@ -238,7 +238,7 @@ class _Surroundings:
 def _config_findings(item: JSONObject, surroundings: _Surroundings) -> Iterator[Finding]:
     action_type = registry.actions.find(item["action"])
     if action_type is None:
-        yield _error("unknown-action", item, registry.actions.unknown(item["action"]))
+        yield _error("unknown-action", item, registry.actions.unknown(item["action"], listed=False))
         return
     try:
         config = current_config(item)
@@ -296,7 +296,8 @@ def _reference_findings(
             yield from _start_findings(item, field, found)
     for field, value in references(action_type, "trigger", config):
         if value not in registry.triggers:
-            yield _error("missing-trigger", item, registry.triggers.unknown(value), field)
+            message = registry.triggers.unknown(value, listed=False)
+            yield _error("missing-trigger", item, message, field)
 
 
 def _start_findings(item: JSONObject, field: str, started: _Started) -> Iterator[Finding]:

@@ -66,11 +66,15 @@ class Registry(Generic[T]):
             raise UnknownAction(self.unknown(name))
         return item
 
-    def unknown(self, name: str) -> str:
-        """The sentence that says that ``name`` is unknown and what it may have meant."""
-        close = difflib.get_close_matches(name, self._items, n=3)
-        hint = f"Did you mean {' or '.join(close)}?" if close else f"Registered: {self.names()}."
-        return f"Unknown {self.noun} {name!r}. {hint}"
+    def unknown(self, name: str, *, listed: bool = True) -> str:
+        """The sentence that says that ``name`` is unknown and what it may have meant.
+
+        ``listed`` names all that there are if it is like none of them; that is for developers.
+        """
+        told = f"Unknown {self.noun} {name!r}."
+        if close := difflib.get_close_matches(name, self._items, n=3):
+            return f"{told} Did you mean {' or '.join(close)}?"
+        return f"{told} Registered: {self.names()}." if listed else told
 
     def names(self) -> str:
         return ", ".join(sorted(self._items)) or "none"

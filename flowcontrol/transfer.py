@@ -399,7 +399,11 @@ def _starters(file: FlowFile) -> tuple[list[Group], list[Missing]]:
 def _missing_triggers(file: FlowFile) -> list[Missing]:
     """The triggers that start the flow and that are not declared here; their rows are kept."""
     names = dict.fromkeys(row["name"] for row in file.triggers or ())
-    return [Missing("trigger", triggers.unknown(name)) for name in names if name not in triggers]
+    return [
+        Missing("trigger", triggers.unknown(name, listed=False))
+        for name in names
+        if name not in triggers
+    ]
 
 
 def _write_triggers(flow: Flow, rows: Sequence[JSONObject]) -> None:

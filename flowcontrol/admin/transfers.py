@@ -45,6 +45,8 @@ class FileForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         upload = cleaned.get("file")
+        if "file" in self.errors:
+            return cleaned  # an empty file, say: that is told at its field
         if upload is None and not cleaned.get("text"):
             raise ValidationError(_("Choose a file."))
         if upload is not None:

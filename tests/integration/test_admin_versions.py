@@ -323,7 +323,9 @@ def test_what_is_no_file_of_a_flow_is_refused_with_the_reason(
         data = {} if content is None else {"file": SimpleUploadedFile("x", content)}
         answer = boss.post(page, data)
         assert answer.status_code == 200
-        assert message in words(answer.content.decode())
+        told = words(answer.content.decode())
+        assert message in told
+        assert told.count("Choose a file.") == (content is None)
     assert Flow.objects.count() == 1
 
 

@@ -207,6 +207,8 @@ def test_an_unknown_action_names_what_may_have_been_meant():
     finding = only(row("send_emial", uid="a"))
     assert (finding.severity, finding.code, finding.uid) == ("error", "unknown-action", "a")
     assert "Did you mean send_email?" in finding.message
+    # A list of all that there are helps nobody who cannot install the right one.
+    assert only(row("shop.teleport")).message == "Unknown action 'shop.teleport'."
 
 
 def test_a_config_that_does_not_fit_its_schema_names_the_field_as_people_read_it():

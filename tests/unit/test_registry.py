@@ -140,6 +140,7 @@ def test_when_nothing_is_close_all_names_are_told():
     some.add("shovel", 1)
     some.add("bucket", 2)
     assert some.unknown("x") == "Unknown thing 'x'. Registered: bucket, shovel."
+    assert some.unknown("x", listed=False) == "Unknown thing 'x'."
 
 
 def test_what_is_registered_temporarily_is_gone_afterwards_even_after_an_error():
