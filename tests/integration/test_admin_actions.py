@@ -614,3 +614,11 @@ def test_what_is_told_of_a_row_that_is_not_filled_in_has_its_dots_once():
     assert "Flow: Required. <" in told
     told = page.post("flow_add_row", action="try", target="", position="last")
     assert "<span>Added row 2: Try.</span>" in told
+
+
+def test_a_search_that_finds_no_flow_says_so():
+    client = client_of(name="boss", is_superuser=True)
+    assert "No flows yet." in client.get(url("flow_changelist")).content.decode()
+    drafting.create_flow("Late bag")
+    answer = client.get(url("flow_changelist"), {"q": "zzz"})
+    assert "No flow fits." in answer.content.decode()
