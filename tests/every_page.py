@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
@@ -79,7 +80,7 @@ def make_site() -> Site:
         Else([If("n == 1", [row("fail", message="No seats left")])], uid="else"),
         row("log", message=LONG, result_key=LONG, uid="note"),
         Stop(),
-        name=f"Late flight {LONG}",
+        name="Late flight, and what the desk does about it on the day and the day after",
         description="What the desk does about a late flight.",
         content_type="demo.flight",
         state_schema=STATE_SCHEMA,
@@ -146,7 +147,7 @@ def _make_task(flight: Flight) -> None:
         text=f"Three people missed their connection. {LONG}",
         form=form,
         buttons=["book = Book them", "wait = Let them wait"],
-        permission="flowcontrol.view_flow",
+        permission="flowcontrol.answer_any_humantask",
     )
     flow = make_flow(question, name="Stranded", content_type="demo.flight")
     start_flowrun(flow, flight)
@@ -236,14 +237,16 @@ def _open(name: str) -> Act:
 
     def act(page: Page) -> None:
         _rows_are_there(page)
-        page.locator(f"#row-{name} > .fc-line .fc-title").click()
-        page.wait_for_selector(f"[data-fc-of='{name}']")
+        page.locator(f"#row-{quote(name)} > .fc-line .fc-title").click()
+        page.wait_for_selector(f"[data-fc-of='{quote(name)}']")
 
     return act
 
 
 def _computed(page: Page) -> None:
-    """Switch what is open to computed values, all of it."""
+    """Show all that the form of a row has, with every value computed."""
+    _rows_are_there(page)
+    _open_all(page)
     for switch in page.locator("#fc-panel .fc-switch input[value=computed]").all():
         switch.check()
 
@@ -319,18 +322,16 @@ def _builder(site: Site) -> Iterator[Look]:
     for act in (_menu, _picker, _help, _extract, _selected, _settings, _trigger, _refused):
         yield Look(path, (act,))
     yield Look(path, (_open("if"), _conditions))
-    yield Look(
-        url("flow_actions", site.every_type.pk),
-        tuple(act for each in actions for act in (_open(each.name), _open_all, _computed)),
-    )
     yield Look(url("flow_actions", site.empty.pk))
 
 
 def _operations(site: Site) -> Iterator[Look]:
     for verb in ("run_now", "pause", "go_to", "edit_state", "cancel"):
-        yield Look(url("flowrun_operate", site.waiting.pk, verb), (_send,))
+        yield Look(url("flowrun_operate", site.waiting.pk, verb))
     for verb in ("retry", "close"):
-        yield Look(url("flowrun_operate", site.failed.pk, verb), (_send,))
+        yield Look(url("flowrun_operate", site.failed.pk, verb))
+    # Without the reason that it asks for.
+    yield Look(url("flowrun_operate", site.waiting.pk, "edit_state"), (_send,))
 
 
 LOOKS: Final[Mapping[str, Callable[[Site], list[Look]]]] = {
@@ -434,7 +435,16 @@ def looks_at_the_host(site: Site) -> list[Look]:
     ]
 
 
-def all_looks(site: Site) -> list[Look]:
-    """Everything that can be looked at."""
+def looks_at_every_type(site: Site) -> list[Look]:
+    """The form of each type of action, with its values fixed, then computed."""
+    return [
+        Look(url("flow_row", site.every_type.pk, quote(each.name)), (_computed,))
+        for each in actions
+    ]
+
+
+def all_looks(site: Site, *, every_type: bool = True) -> list[Look]:
+    """Everything that can be looked at; the forms of all types of action only if asked for."""
     ours = [look for looks in LOOKS.values() for look in looks(site)]
-    return [*ours, *looks_at_the_host(site)]
+    types = looks_at_every_type(site) if every_type else []
+    return [*ours, *looks_at_the_host(site), *types]

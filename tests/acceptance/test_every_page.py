@@ -48,17 +48,20 @@ def open_browser(
         context.close()
 
 
-def seen(page: Page, site: Site, check: Check, *, acts: bool = True) -> dict[str, list[str]]:
+def seen(
+    page: Page, site: Site, check: Check, *, acts: bool = True, every_type: bool = False
+) -> dict[str, list[str]]:
     """What is wrong with which page, and after which act; errors of scripts too."""
     errors: list[str] = []
+    refused: list[str] = []
     page.on("pageerror", lambda error: errors.append(f"error: {error}"))
     page.on(
         "console",
-        lambda told: errors.append(told.text) if "Content Security" in told.text else None,
+        lambda told: refused.append(told.text) if "Content Security" in told.text else None,
     )
     found: dict[str, list[str]] = {}
     paths = set()
-    for look in all_looks(site):
+    for look in all_looks(site, every_type=every_type):
         if not acts and look.path in paths:
             continue  # without acts it looks alike
         paths.add(look.path)
@@ -71,9 +74,12 @@ def seen(page: Page, site: Site, check: Check, *, acts: bool = True) -> dict[str
         for act in steps:
             if act is not None:
                 act(page)
-            if told := check(page) + errors:
+            # Of the policy only what is on our own pages: Django's forms write styles into theirs.
+            is_ours = page.locator("body.fc-page").count() > 0
+            if told := check(page) + errors + (refused if is_ours else []):
                 found[f"{look.path} {act.__name__ if act is not None else ''}"] = told
-                errors.clear()
+            errors.clear()
+            refused.clear()
     return found
 
 
@@ -99,7 +105,7 @@ def test_nothing_keeps_anybody_from_using_any_page(
     site: Site, open_browser: Callable[..., Page]
 ) -> None:
     page = open_browser(client_of(is_superuser=True), viewport=WIDE)
-    assert seen(page, site, barriers) == {}
+    assert seen(page, site, barriers, every_type=True) == {}
 
 
 def test_everything_can_be_read_in_the_dark(site: Site, open_browser: Callable[..., Page]) -> None:
@@ -109,7 +115,7 @@ def test_everything_can_be_read_in_the_dark(site: Site, open_browser: Callable[.
 
 def test_no_page_is_wider_than_a_phone(site: Site, open_browser: Callable[..., Page]) -> None:
     page = open_browser(client_of(is_superuser=True), viewport=PHONE)
-    assert seen(page, site, too_wide) == {}
+    assert seen(page, site, too_wide, every_type=True) == {}
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
