@@ -356,6 +356,9 @@ def test_the_fields_work_on_a_narrow_screen_and_from_right_to_left(
     desk.evaluate("document.documentElement.dir = 'rtl'")
     desk.get_by_role("button", name="As conditions").click()
     desk.get_by_role("button", name="+ Add a group").click()
+    # What compares is not mirrored: > stays >.
+    for control in (desk.get_by_label("Comparison").first, desk.locator(CONDITION)):
+        assert control.evaluate("(it) => getComputedStyle(it).direction") == "ltr"
     wide = desk.evaluate(
         "document.querySelector('.fc-c').scrollWidth - document.querySelector('.fc-c').clientWidth"
     )
