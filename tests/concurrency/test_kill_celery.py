@@ -322,6 +322,6 @@ def test_the_proof_notices(
     chance: random.Random,
     tmp_path: Path,
 ):
-    few = partial(check_kills, runs=runs, crashes=0, seconds=15, messages=[FAN_OUT])
+    few = partial(check_kills, runs=runs, crashes=0, seconds=60, messages=[FAN_OUT])
     with variant.applied(), pytest.raises(AssertionError, match=told):
         few(outside, chance, tmp_path, kills=kills)
