@@ -12,7 +12,7 @@ from flowcontrol import registry
 from flowcontrol.base import BaseAction
 from flowcontrol.documents import JSONObject
 from flowcontrol.exceptions import ExpressionSyntaxError
-from flowcontrol.expressions import compile_expression, compile_template
+from flowcontrol.expressions import compile_expression, compile_template, texts_in
 from flowcontrol.schemas import computed_properties, is_computed
 
 SETS_VALUES: Final = frozenset({"set_state", "update_state"})
@@ -66,14 +66,14 @@ def reads_names(item: JSONObject) -> dict[str, set[str]]:
     for field, text in references(action_type, "expression", config):
         reads[field] = names_in(text)
     for field in fields_with(action_type.config_schema, "template"):
-        if texts := list(_texts_in(config.get(field))):
+        if texts := list(texts_in(config.get(field))):
             reads[field] = set().union(*(names_in(text, is_template=True) for text in texts))
     for field, text in computed_properties(action_type.config_schema, config).items():
         reads[field] = names_in(text)
     if item["action"] in EVALUATES_TEXTS and config.get("evaluate") is True:
         for field in EVALUATED:
             if config.get(field) and not is_computed(config[field]):
-                reads[field] = set().union(*map(names_in, _texts_in(config[field])))
+                reads[field] = set().union(*map(names_in, texts_in(config[field])))
     return reads
 
 
@@ -83,14 +83,6 @@ def names_in(text: str, *, is_template: bool = False) -> set[str]:
         return set(compile_template(text).names if is_template else compile_expression(text).names)
     except ExpressionSyntaxError:
         return set()
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(inner)
 
 
 def extra_names(item: JSONObject) -> set[str]:

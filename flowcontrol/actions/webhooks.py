@@ -17,7 +17,13 @@ from flowcontrol.exceptions import (
     WebhookFailed,
     WebhookUnavailable,
 )
-from flowcontrol.expressions import Scope, compile_expression, compile_template, to_json
+from flowcontrol.expressions import (
+    Scope,
+    compile_expression,
+    compile_template,
+    texts_in,
+    to_json,
+)
 from flowcontrol.failures import clean
 from flowcontrol.named_secrets import Secrets, unknown_secret
 from flowcontrol.registry import register_action
@@ -250,16 +256,8 @@ def _templates(config: Config) -> Iterator[tuple[str, str]]:
             yield field, config[field]
     for text in config.get("headers", {}).values():
         yield "headers", text
-    for text in _texts_in(config.get("json")):
+    for text in texts_in(config.get("json")):
         yield "json", text
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(inner)
 
 
 def _canonical(headers: Mapping[str, str]) -> dict[str, str]:

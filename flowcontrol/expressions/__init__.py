@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from flowcontrol.exceptions import ExpressionError, ExpressionSyntaxError, NotJSON
 from flowcontrol.expressions.grammar import Expression, compile_expression
-from flowcontrol.expressions.json_values import JSON, to_json
+from flowcontrol.expressions.json_values import JSON, texts_in, to_json
 from flowcontrol.expressions.libraries import FilterHelp, available_filters, filter_help
 from flowcontrol.expressions.lookups import Scope, is_exposed
 from flowcontrol.expressions.templates import TextTemplate, compile_template
@@ -35,5 +35,6 @@ __all__ = [
     "filter_help",
     "is_exposed",
     "summary",
+    "texts_in",
     "to_json",
 ]

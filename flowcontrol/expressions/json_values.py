@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -35,6 +36,15 @@ def to_json(value: Any, *, where: str) -> JSON:
     text, tuples lists; a Decimal becomes an integer if it is whole, else a float.
     """
     return _plain(value, where, ())
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """The texts inside a JSON value, from the first to the last; not the keys."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(inner)
 
 
 def _plain(value: Any, where: str, path: _Path) -> JSON:

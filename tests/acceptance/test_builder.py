@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core import mail
-from django.utils import timezone
 
-from demo.models import Airline, Airport, Flight
 from flowcontrol import drafting
 from flowcontrol.documents import make_document
 from flowcontrol.testing import Else, If, Log, While, run_until_idle
 from tests.acceptance.builder import Builder
 from tests.acceptance.conftest import log_in
 from tests.admin_pages import draft_rows, url
+from tests.every_page import make_flight
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, Route
@@ -157,24 +156,6 @@ def test_a_person_builds_corrects_tries_publishes_and_sees_a_run_in_25_clicks(
     assert desk.locator(".fc-explanation").get_by_text("Complete").is_visible()
     assert draft_rows(flow) == ["if", ".for_each", "..send_email", "else", ".delay"]
     assert builder.count <= 25
-
-
-def make_flight() -> Flight:
-    Airline.objects.create(code="UA", name="United")
-    for code in ("EWR", "ORD"):
-        Airport.objects.create(code=code, name=code, time_zone="America/New_York")
-    noon = timezone.now()
-    return Flight.objects.create(
-        airline_id="UA",
-        number=1,
-        day=noon.date(),
-        origin_id="EWR",
-        destination_id="ORD",
-        distance=719,
-        scheduled_departure=noon,
-        scheduled_arrival=noon,
-        delay=90,
-    )
 
 
 def test_the_picker_waits_for_what_the_page_asks_already(
