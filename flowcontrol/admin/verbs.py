@@ -188,6 +188,7 @@ OTHER_KEYS: Final = (
     Keys(("Ctrl+Z", "Ctrl+Shift+Z"), _("Undo, redo"), "change"),
     Keys(("P",), _("Go to the next problem")),
     Keys(("T",), _("Try it"), "trial"),
+    Keys(("H",), _("Hide what a trial or the tests left at the rows")),
     Keys(("Ctrl+Enter",), _("In a form: save it, or try it"), "trial"),
     Keys(("Escape",), _("Back to the list; there: drop the selection")),
     Keys(("?",), _("Show these keys")),

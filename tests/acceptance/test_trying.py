@@ -203,6 +203,9 @@ def test_a_flow_is_tried_to_a_row_of_the_list(
     desk.get_by_role("menuitem", name="Run to here").click()
     desk.locator("#trace-light .fc-reached").wait_for()
     assert bench.trace("light") == "stopped here"
+    desk.locator("#row-light > .fc-line .fc-title").focus()
+    bench.press("h")
+    assert desk.locator(".fc-trace").count() == 0
     desk.locator("#row-mail > .fc-line .fc-title").click()
     bench.panel.get_by_role("link", name="Run to here").click()
     bench.panel.get_by_text("It runs to its end.").wait_for()  # it does not come to this row

@@ -235,6 +235,7 @@
         M: () => menu !== null && openMenu(builder.here()),
         P: nextProblem,
         T: () => builder.actions.try?.(),
+        H: () => builder.actions.hide_traces(),
         Escape: () => builder.actions.deselect(),
     };
 
