@@ -61,7 +61,7 @@ autodoc_default_options = {"exclude-members": "__new__, __init__"}
 # The modules in the list are there, but are nothing to call from outside.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!flowcontrol\b).*"),
-    ("py:class", r"flowcontrol\.registry\.T"),
+    ("py:class", r"flowcontrol\.(base|registry)\.T"),
     ("py:mod", r"flowcontrol\.(claiming|failures|firing|history|matching)"),
 ]
 
