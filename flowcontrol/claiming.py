@@ -76,6 +76,8 @@ class Claim:
     depth: int
     awaited_as: str
     token: uuid.UUID
+    is_new: bool
+    """When it was claimed the run had neither stepped nor failed."""
 
     def copy(self) -> Claim:
         return Claim(*_fields(self))
@@ -174,15 +176,20 @@ def claim_suspect() -> Claim | None:
         connection,
         f"""WITH picked AS MATERIALIZED (
             SELECT r.id FROM {run} r JOIN {flow} f ON f.id = r.flow_id
-            WHERE r.claim_token IS NOT NULL AND r.lease_until < {database_now(connection)}
+            WHERE {is_abandoned(connection, "r")}
             AND {_not_paused("f")} ORDER BY r.lease_until LIMIT 1 {lock}
         )""",
         [],
-        "id IN (SELECT id FROM picked) AND claim_token IS NOT NULL "
-        f"AND lease_until < {database_now(connection)}",
+        f"id IN (SELECT id FROM picked) AND {is_abandoned(connection, run)}",
         rescue=True,
     )
     return claims[0] if claims else None
+
+
+def is_abandoned(connection: BaseDatabaseWrapper, run: str) -> str:
+    """SQL for "the lease of this run has run out"; ``run`` is the table, or its alias."""
+    now = database_now(connection)
+    return f"{run}.claim_token IS NOT NULL AND {run}.lease_until < {now}"
 
 
 def free_paused_suspects() -> int:
@@ -192,7 +199,7 @@ def free_paused_suspects() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {run} SET status = 'pending', claim_token = NULL, lease_until = NULL "
-            f"WHERE claim_token IS NOT NULL AND lease_until < {database_now(connection)} "
+            f"WHERE {is_abandoned(connection, run)} "
             f"AND flow_id IN (SELECT f.id FROM {flow} f WHERE NOT ({_not_paused('f')}))",
             [],  # with parameters, if none, both databases read "%%" alike
         )
@@ -236,11 +243,15 @@ def _take(
     return sorted((_read(row, token) for row in rows), key=lambda claim: claim.id)
 
 
+_from_json: Final = json.JSONDecoder().decode
+
+
 def _read(row: Sequence[Any], token: uuid.UUID) -> Claim:
-    claim = Claim(*(*row, token))
+    claim = Claim(*(*row, token, False))
+    claim.is_new = not (claim.visit or claim.attempts)
     for name in _JSON:
         if isinstance(text := getattr(claim, name), str):
-            setattr(claim, name, json.loads(text))
+            setattr(claim, name, _from_json(text) if text != "{}" else {})
     return claim
 
 

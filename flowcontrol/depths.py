@@ -6,8 +6,6 @@ fires a trigger) does not know the run it is part of.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
@@ -19,11 +17,16 @@ def depth_here() -> int:
     return _here.get()
 
 
-@contextmanager
-def below(depth: int) -> Iterator[None]:
-    """In this block a run of ``depth`` executes."""
-    token = _here.set(depth + 1)
-    try:
-        yield
-    finally:
-        _here.reset(token)
+class below:  # noqa: N801 (reads as the preposition it stands for)
+    """``with below(depth):`` a run of ``depth`` executes in this block."""
+
+    __slots__ = ("_depth", "_token")
+
+    def __init__(self, depth: int) -> None:
+        self._depth = depth + 1
+
+    def __enter__(self) -> None:
+        self._token = _here.set(self._depth)
+
+    def __exit__(self, *exception: object) -> None:
+        _here.reset(self._token)

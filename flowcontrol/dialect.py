@@ -141,70 +141,99 @@ def execute_with_rows(
         keys: columns that stand in every row even so. PostgreSQL searches for a constant in ways
             of its own, a hundred times as slow as a join.
     """
+    values = {name: [row.get(name) for row in rows] for name in columns}
+    same = [name for name in columns if name not in keys and _are_same(values[name], columns[name])]
+    if len(same) == len(columns):
+        same.pop()
+    others = {name: kind for name, kind in columns.items() if name not in same}
+    once = {name: columns[name] for name in same}
+    sql = sql.replace("{rows}", _table(connection.vendor, once, others))
+    parameters = [*parameters, *adapted(connection, once, rows[:1])]
     returned: list[tuple[Any, ...]] = []
-    same, others = _split(columns, rows, keys)
-    sql = sql.replace("{rows}", _table(connection.vendor, same, others))
-    once = [*parameters, *adapted(connection, same, rows[:1])]
-    for text in _texts(connection, others, rows):
-        returned += _send(connection, sql, [*once, text])[1]
+    for texts in _texts(connection.vendor, others, [values[name] for name in others]):
+        returned += _send(connection, sql, [*parameters, *texts])[1]
     return returned
 
 
-def _split(
-    columns: Mapping[str, str], rows: Sequence[Row], keys: Collection[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The columns that have the same value in all rows, and the others."""
-    first = rows[0]
-    same: dict[str, str] = {}
-    others: dict[str, str] = {}
-    for name, kind in columns.items():
-        is_same = False
-        if name not in keys:
-            value = first.get(name)
-            # Of JSON only its absence: Python takes 1 and True for equal.
-            if value is None or kind != "jsonb":
-                is_same = all(row.get(name) == value for row in rows)
-        (same if is_same else others)[name] = kind
-    if not others:
-        name = next(iter(same))
-        others[name] = same.pop(name)
-    return same, others
+def _are_same(values: Sequence[Any], kind: str) -> bool:
+    """Whether a column has one value. Of JSON only none: Python takes 1 and True for equal."""
+    first = values[0]
+    return (first is None or kind != "jsonb") and values.count(first) == len(values)
 
 
 def _table(vendor: str, same: Mapping[str, str], others: Mapping[str, str]) -> str:
-    """SQL for the rows as a table. Its parameters: what is the same in all, and an array of arrays.
+    """SQL for the rows as a table. Its parameters: what is the same in all, and arrays of arrays.
 
-    PostgreSQL unfolds that three times as fast as named records. SQLite would take VALUES, but
-    keeps each prepared statement, and one with thousands of parameters is a big thing to keep.
+    PostgreSQL unfolds these three times as fast as named records; what is JSON already stands in
+    an array of its own, as it is. SQLite would take VALUES, but keeps each prepared statement, and
+    one with thousands of parameters is a big thing to keep.
     """
-    source = "json_each(%s)"
-    if vendor == "postgresql":
-        source = "jsonb_array_elements(%s::jsonb) AS given (r)"
     named = [f'{_constant(vendor, kind)} AS "{name}"' for name, kind in same.items()]
-    named += [
-        f'{_element(vendor, position, kind)} AS "{name}"'
-        for position, (name, kind) in enumerate(others.items())
-    ]
+    if vendor == "postgresql":
+        plain, ready = _apart(others)
+        named += [f'{_element(n, others[name])} AS "{name}"' for n, name in enumerate(plain)]
+        # Null in JSON, which is a value, would become one in the column.
+        named += [f"NULLIF(j -> {n}, 'null') AS \"{name}\"" for n, name in enumerate(ready)]
+        unfolded = "jsonb_array_elements(%s::jsonb)"
+        source = f"ROWS FROM ({unfolded}, {unfolded}) AS given (r, j)"
+    else:
+        named += [f"json_extract(value, '$[{n}]') AS \"{name}\"" for n, name in enumerate(others)]
+        source = "json_each(%s)"
     return f"(SELECT {', '.join(named)} FROM {source})"
 
 
+def _apart(columns: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The columns whose values have to be made JSON, and those that are."""
+    ready = [name for name, kind in columns.items() if kind == JSON_TEXT]
+    return [name for name in columns if name not in ready], ready
+
+
 def _texts(
-    connection: BaseDatabaseWrapper, columns: Mapping[str, str], rows: Sequence[Row]
-) -> Iterator[str]:
-    """The rows as arrays in JSON, in as many parts as the database needs."""
-    if connection.vendor == "postgresql":
-        values = [[row.get(name) for name in columns] for row in rows]
+    vendor: str, columns: Mapping[str, str], values: Sequence[Sequence[Any]]
+) -> Iterator[list[str]]:
+    """The rows as arrays in JSON, in as many parts as the database needs.
+
+    ``values`` are those of each column.
+    """
+    number = len(values[0])
+    if vendor == "postgresql":
+        kinds = columns.values()
+        plain = [each for each, kind in zip(values, kinds, strict=True) if kind != JSON_TEXT]
+        ready = [each for each, kind in zip(values, kinds, strict=True) if kind == JSON_TEXT]
+        texts = [_compact(_in_rows(plain, number)), _joined(_in_rows(ready, number))]
     else:
-        values = [adapted(connection, columns, [row]) for row in rows]
-    text = json.dumps(
-        values, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
-    )
-    if len(text) > MOST_TEXT and len(rows) > 1:
-        half = len(rows) // 2
-        yield from _texts(connection, columns, rows[:half])
-        yield from _texts(connection, columns, rows[half:])
+        texts = [_compact(_in_rows(list(map(_on_sqlite, columns.values(), values)), number))]
+    if max(map(len, texts)) > MOST_TEXT and number > 1:
+        half = number // 2
+        yield from _texts(vendor, columns, [each[:half] for each in values])
+        yield from _texts(vendor, columns, [each[half:] for each in values])
     else:
-        yield text
+        yield texts
+
+
+def _in_rows(values: Sequence[Sequence[Any]], number: int) -> list[tuple[Any, ...]]:
+    """The values of columns, row by row."""
+    return list(zip(*values, strict=True)) if values else [()] * number
+
+
+def _on_sqlite(kind: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a column as SQLite stores them."""
+    adapt = _ADAPTERS["sqlite"].get(kind)
+    return values if adapt is None else [None if v is None else adapt(v) for v in values]
+
+
+def _joined(rows: Iterable[Sequence[str | None]]) -> str:
+    """Rows of values that are JSON already, as arrays in an array."""
+    return f"[{','.join([f'[{_listed(row)}]' for row in rows])}]"
+
+
+def _listed(values: Sequence[str | None]) -> str:
+    return ",".join(["null" if value is None else value for value in values])
+
+
+_compact: Final = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=str
+).encode
 
 
 def _constant(vendor: str, kind: str) -> str:
@@ -212,14 +241,11 @@ def _constant(vendor: str, kind: str) -> str:
     return f"%s::{database_type(kind)}" if vendor == "postgresql" else "%s"
 
 
-def _element(vendor: str, position: int, kind: str) -> str:
-    """SQL for one value of the array that is a row."""
-    if vendor != "postgresql":
-        return f"json_extract(value, '$[{position}]')"
+def _element(position: int, kind: str) -> str:
+    """SQL for one value of the array that is a row, on PostgreSQL."""
     if kind == "jsonb":
-        # JSON's null, which is a value, would become one in the column.
         return f"NULLIF(r -> {position}, 'null')"
-    return f"(r ->> {position})::{database_type(kind)}"
+    return f"(r ->> {position})::{kind}"
 
 
 def database_type(kind: str) -> str:

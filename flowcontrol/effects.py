@@ -199,9 +199,10 @@ def _come_to(connection: BaseDatabaseWrapper, piece: Slice) -> None:
     Raises:
         ClaimLost: somebody has.
     """
-    if piece.visit > piece.claim.visit or not piece.claim.cursor:
+    claim = piece.claim
+    if piece.visit > claim.visit or not (claim.visit or claim.cursor):
         checkpoint(connection, piece)
-    elif not _is_still_held(piece.claim):
+    elif not _is_still_held(claim):
         raise _claim_lost(piece)
 
 

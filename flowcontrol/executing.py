@@ -47,7 +47,7 @@ NO_PROGRAM: Final = Program({}, None, ProgramPlan(None, None, None, ()))
 
 MakeSlice = Callable[[Claim, Needs, Program, Cursor], Slice]
 
-FAIR_SECONDS: Final = 0.5
+FAIR_SECONDS: Final = 0.25
 """How long a batch makes effects. While its worker is busy with one run, other workers may be
 without any; what it has not come to by then is for whoever claims it first."""
 

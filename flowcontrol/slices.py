@@ -64,6 +64,9 @@ _DIRECTIVE_NAMES: Final[dict[type, str]] = {
 PARKING: Final = (Suspend, SuspendAndRepeat)
 """The directives that let go of the run."""
 
+NO_STEPS: Final = StepLog(0)
+"""The log of a slice that is over."""
+
 NOWHERE: Final = Cursor(())
 """The position of a run whose position cannot be told."""
 
@@ -508,7 +511,7 @@ class Slice:
         A batch keeps its slices until they are written. Slice, scope and handle know one another,
         so without this only the garbage collector would find them.
         """
-        self.log = StepLog(self.limits.kept_steps)
+        self.log = NO_STEPS
         self.handle.close()
         self.scope.fixed.clear()
 

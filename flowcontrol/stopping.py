@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Final, assert_never
 
+from flowcontrol.cursor import COMPLETE
 from flowcontrol.dialect import json_text
 from flowcontrol.directives import Suspend, SuspendAndRepeat
 from flowcontrol.failures import clean, describe, message_of, wait_before_retry
@@ -29,6 +30,9 @@ logger = logging.getLogger("flowcontrol")
 
 ALWAYS_TOLD: Final = frozenset({EventKind.FAILED, EventKind.RETRY})
 """Kinds of events that enter the history even where ``FLOWCONTROL_HISTORY`` is ``none``."""
+
+_COMPLETE_TEXT: Final = json_text(COMPLETE.to_json())
+"""Made once: in most batches most runs end like this."""
 
 
 def row_of(piece: Slice, stop: Stop) -> WriteBack | None:
@@ -61,8 +65,6 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
         check_size(state, piece.limits.state_size)
     if kind is None and undo is not None:
         kind = EventKind.STEPS
-    # A run that could not even begin stays where it is, wherever that is.
-    cursor = piece.cursor.to_json() if piece.cursor != NOWHERE else claim.cursor
     moved = piece.visit != claim.visit
     items_text = None
     if (items := _items_in_use(piece)) is not piece.stored_items:
@@ -71,7 +73,7 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
     row = WriteBack(
         claim=claim,
         status=status,
-        cursor=json_text(cursor),
+        cursor=_position_text(piece),
         action_uid=piece.cursor.uid,
         visit=piece.visit,
         at=piece.handle.now,
@@ -90,6 +92,13 @@ def progress(piece: Slice, status: Status, kind: EventKind | None, **event: Any)
             **event,
         )
     return row
+
+
+def _position_text(piece: Slice) -> str:
+    if piece.cursor is COMPLETE:
+        return _COMPLETE_TEXT
+    # A run that could not even begin stays where it is, wherever that is.
+    return json_text(piece.cursor.to_json() if piece.cursor != NOWHERE else piece.claim.cursor)
 
 
 def _items_in_use(piece: Slice) -> dict[str, list[Any]]:

@@ -15,7 +15,8 @@ from django.db.models import Count
 from flowcontrol.buffering import take_missed
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect, free_paused_suspects
 from flowcontrol.conf import Clock, settings
-from flowcontrol.executing import Tally, execute_claims
+from flowcontrol.executing import FAIR_SECONDS, Tally, execute_claims
+from flowcontrol.looking import look
 from flowcontrol.models import EngineState, FlowRun
 from flowcontrol.starting import promote_queued
 from flowcontrol.trials import in_trial
@@ -56,22 +57,32 @@ def sweep(
     def may_go_on() -> bool:
         return not stop() and tally.executed < max_runs and monotonic() < ends_at
 
-    free_paused_suspects()
-    take_missed(clock())
-    while may_go_on() and (suspect := claim_suspect()) is not None:
-        tally.rescued += 1
-        tally.add(execute_claims([suspect], clock))
+    chores = look()
+    if chores.missed:
+        take_missed(clock())
+    if chores.lost:
+        free_paused_suspects()
+        while may_go_on() and (suspect := claim_suspect()) is not None:
+            tally.rescued += 1
+            tally.add(execute_claims([suspect], clock))
+        chores = look()
     while may_go_on():
-        matched = match_firings(clock(), batch_size)
+        matched = match_firings(clock(), batch_size) if chores.fired else 0
         tally.matched += matched
-        tally.promoted += promote_queued(clock())
+        if chores.queued:
+            tally.promoted += promote_queued(clock())
         claims = claim_due(clock(), min(size, max_runs - tally.executed), queue)
         if not claims and not matched:
             break
+        began = monotonic()
         batch = execute_claims(claims, clock, queue, lambda: stop() or monotonic() >= ends_at)
         tally.add(batch)
         # No more than could be done in a fair time; more again when that turns out to be quick.
-        size = max(batch.executed, 1) if batch.handed_back else min(2 * size, batch_size)
+        if batch.handed_back:
+            size = max(batch.executed, 1)
+        elif monotonic() - began < FAIR_SECONDS / 2:
+            size = min(2 * size, batch_size)
+        chores = look()
     EngineState.objects.note_sweep(clock())
     return tally
 
@@ -81,10 +92,13 @@ def prepare(clock: Clock, match_firings: MatchFirings) -> dict[str, int]:
 
     For set-ups where one process looks after everything and others execute.
     """
-    free_paused_suspects()
-    take_missed(clock())
-    while (suspect := claim_suspect()) is not None:
-        execute_claims([suspect], clock)
+    chores = look()
+    if chores.missed:
+        take_missed(clock())
+    if chores.lost:
+        free_paused_suspects()
+        while (suspect := claim_suspect()) is not None:
+            execute_claims([suspect], clock)
     while match_firings(clock(), settings.BATCH_SIZE):
         pass
     promote_queued(clock())

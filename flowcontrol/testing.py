@@ -251,6 +251,7 @@ def rehearse(
         awaited_as="",
         items={},
         token=UUID(int=0),
+        is_new=True,
     )
     needs = Needs(
         programs={0: Loaded("rehearsal", program)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from django.db import router, transaction
@@ -28,6 +30,25 @@ def in_foreign_transaction() -> bool:
             return False
     except RuntimeError:
         return True
+
+
+@contextmanager
+def last_statement(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Around the last statement of the open transaction, where only a commit may follow.
+
+    PostgreSQL's drivers send BEGIN with the first statement. Where nothing has been sent yet, this
+    one is all there is: it commits by itself, and two ways to the server and back are spared.
+    """
+    session = connection.connection
+    if connection.vendor != "postgresql" or session is None or session.info.transaction_status:
+        yield
+        return
+    was, session.autocommit = session.autocommit, True
+    try:
+        yield
+    finally:
+        if not session.closed:
+            session.autocommit = was
 
 
 class one_transaction:  # noqa: N801 (reads as the verb it stands for)

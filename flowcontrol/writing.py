@@ -37,7 +37,7 @@ from flowcontrol.models import (
     WaitKind,
 )
 from flowcontrol.parents import tell_parents
-from flowcontrol.transactions import one_transaction
+from flowcontrol.transactions import last_statement, one_transaction
 
 
 @dataclass(slots=True)
@@ -97,8 +97,14 @@ class WriteBack:
 
     @property
     def may_have_waited(self) -> bool:
-        """A run that has neither stepped nor failed before has no waits to be forgotten."""
-        return bool(self.claim.visit or self.claim.attempts) and not self.keep_claim
+        """Whether it may have waits that are to be forgotten now."""
+        return not (self.claim.is_new or self.keep_claim)
+
+    @property
+    def is_one_statement(self) -> bool:
+        """Nothing is to be written beside the run and its history."""
+        is_told = bool(self.claim.awaited_as) and self.status in _TOLD
+        return self.keep_claim or not (self.waits or self.may_have_waited or is_told)
 
 
 _PROOF_COLUMNS: Final = {
@@ -195,11 +201,14 @@ def write_one(row: WriteBack, connection: BaseDatabaseWrapper) -> bool:
     ``connection`` is that of :func:`flowcontrol.dialect.run_connection`.
     """
     with one_transaction(connection):
-        if not _update_run(connection, row):
-            return False
-        if not row.keep_claim:
+        if row.is_one_statement:
+            with last_statement(connection):
+                written = _update_run(connection, row)
+        elif written := _update_run(connection, row):
             _write_waits(connection, [row])
             _tell_parents([row])
+    if not written:
+        return False
     row.is_written = True
     return True
 

@@ -95,9 +95,9 @@ def test_what_is_due_goes_by_the_clock_of_the_worker(outside: Outside):
 
 BY_THE_WORKERS_CLOCK = Variant(
     "leases by the worker's clock",
-    "flowcontrol.claiming.claim_suspect",
-    "{database_now(connection)}",
-    "'{moment_text(connection, settings.CLOCK())}'",
+    "flowcontrol.claiming.is_abandoned",
+    "database_now(connection)",
+    """f"'{moment_text(connection, settings.CLOCK())}'\"""",
 )
 
 

@@ -251,7 +251,7 @@ class Statements:
             lambda execute, sql, parameters, many, context: self._around(
                 lambda: execute(sql, parameters, many, context),
                 sql,
-                not connection.in_atomic_block and not sql.startswith("BEGIN"),
+                commits_by_itself() and not sql.startswith("BEGIN"),
             )
         )
 
@@ -286,6 +286,13 @@ class _Unwatched:
 
     def __exit__(self, *exception: object) -> None:
         self.statements._is_watched = True
+
+
+def commits_by_itself() -> bool:
+    """Whether the next statement does. On PostgreSQL it may although Django has a transaction."""
+    if connection.vendor == "postgresql" and connection.connection is not None:
+        return bool(connection.connection.autocommit)
+    return not connection.in_atomic_block
 
 
 def cut() -> None:

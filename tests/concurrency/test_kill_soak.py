@@ -198,17 +198,16 @@ def test_killed_workers_lose_nothing_and_double_nothing(
         Variant(
             "recovery at start-up only",
             "flowcontrol.sweeping.sweep",
-            "while may_go_on() and (suspect := claim_suspect()) is not None:",
-            """while (
-        not hasattr(sweep, "has_begun") and may_go_on() and (suspect := claim_suspect())
-        or setattr(sweep, "has_begun", True)
+            "if chores.lost:",
+            """if (
+        not hasattr(sweep, "has_begun") and chores.lost or setattr(sweep, "has_begun", True)
     ):""",
         ),
         Variant(
             "rescues that do not wait for the lease to run out",
-            "flowcontrol.claiming.claim_suspect",
-            "lease_until < {database_now(connection)}",
-            "lease_until IS NOT NULL",
+            "flowcontrol.claiming.is_abandoned",
+            "{run}.lease_until < {now}",
+            "{run}.lease_until IS NOT NULL",
         ),
     ],
     ids=str,

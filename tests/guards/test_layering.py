@@ -56,6 +56,7 @@ LAYERS: dict[str, set[str]] = {
         "flowtests",
         "handling",
         "holding",
+        "looking",
         "matching",
         "monitoring",
         "moving",

@@ -120,6 +120,44 @@ def test_a_database_step_commits_with_its_effect_and_its_position(action):
     assert history(run) == [("steps", 2), ("steps", 1), ("done", 1)]
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite's BEGIN costs no way.")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("effects", "do", "expected"),
+    [
+        # Coming to the first row; the rows; the end, which is written with the last of them.
+        ("external", lambda run, obj: None, [True, True, True]),
+        ("database", lambda run, obj: None, [True, True]),
+        ("database", load, [False, False]),
+    ],
+    ids=["outside", "nothing", "something"],
+)
+def test_a_write_that_is_all_there_is_commits_by_itself(action, effects, do, expected):
+    """On PostgreSQL, where a transaction around it would cost two more ways there and back."""
+    alone: list[bool] = []
+
+    def watch(execute: Callable[..., Any], sql: str, *others: Any) -> Any:
+        if "WITH written" in sql or "SET items" in sql or "SET cursor" in sql:
+            alone.append(bool(connection.connection.autocommit))
+        answer = execute(sql, *others)
+        if connection.in_atomic_block and connection.connection.autocommit:
+            assert not connection.connection.info.transaction_status, "It is committed."
+        return answer
+
+    action("test.do", effects, do)
+    flow = make_flow(row("test.do"), row("test.do"))
+    with connection.execute_wrapper(watch):
+        run = start_flowrun(flow)
+        assert not connection.connection.info.transaction_status
+    assert run.outcome == Outcome.COMPLETE
+    assert alone == expected
+    Parcel.objects.create(label="Later transactions are as they were.")
+    with transaction.atomic():
+        Parcel.objects.update(label="gone")
+        transaction.set_rollback(True)
+    assert not Parcel.objects.filter(label="gone").exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_last_database_step_ends_the_run_in_its_own_commit(action):
     action("test.load", "database", load)

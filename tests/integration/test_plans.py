@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from flowcontrol.claiming import claim_due, claim_suspect, free_paused_suspects
 from flowcontrol.engine import create_flowrun
+from flowcontrol.looking import look
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol.pruning import prune
 from flowcontrol.starting import find_no_room, promote_queued
@@ -137,6 +138,8 @@ def test_nothing_is_found_by_reading_the_runs_that_sleep(flow):
         ("a worker is lost", lose_a_worker, ""),
         ("rescue", lambda: [claim_suspect(), claim_suspect()], "flowcontrol_run_lease"),
         ("free what is paused", free_paused_suspects, "flowcontrol_run_lease"),
+        ("is there anything to do", look, "flowcontrol_run_lease"),
+        ("is anybody queued", look, "flowcontrol_run_queued"),
         ("is there room", lambda: find_no_room(limited, about), "flowcontrol_run_o"),
         ("look into the queues", lambda: promote_queued(timezone.now()), "flowcontrol_run_queued"),
     ]
