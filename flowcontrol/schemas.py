@@ -10,12 +10,11 @@ a schema must not be changed after its first use.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Final, TypeGuard
 from urllib.parse import unquote
@@ -145,10 +144,10 @@ def with_defaults(schema: Schema, config: Any) -> Any:
     do), so nothing is invented that the author did not ask for. What is no object comes back as it
     is, for :func:`find_problems` to complain about.
     """
-    config = copy.deepcopy(_plain_object(config))
+    config = _copied(_plain_object(config))
     if isinstance(config, dict):
-        root = _compiled(schema).schema
-        _fill(root, root, config)
+        compiled = _compiled(schema)
+        _fill(compiled.always, compiled.schema, config)
     return config
 
 
@@ -159,7 +158,7 @@ def mask_secrets(schema: Schema, config: Any) -> Any:
     because it is not the secret; what it gives is masked.
     """
     compiled = _compiled(schema)
-    config = copy.deepcopy(_plain_object(config))
+    config = _copied(_plain_object(config))
     if compiled.has_secrets and isinstance(config, dict):
         root = compiled.schema
         for name, value in config.items():
@@ -172,7 +171,7 @@ def replace_formatted(
     schema: Schema, config: Any, format_name: str, replace: Callable[[str], Any]
 ) -> Any:
     """A deep copy of a config in which each text of this format is what ``replace`` makes of it."""
-    config = copy.deepcopy(_plain_object(config))
+    config = _copied(_plain_object(config))
     if not isinstance(config, dict):
         return config
     root = _compiled(schema).schema
@@ -202,6 +201,15 @@ class _Compiled:
     validator: Draft202012Validator
     has_secrets: bool
     never_computed: frozenset[str]
+    _always: dict[int, list[Schema]] = field(default_factory=dict)
+
+    def always(self, part: object) -> list[Schema]:
+        """``part`` of this schema, and all in it that always applies to the same value."""
+        found = self._always.get(id(part))
+        if found is None:
+            found = subschemas(self.schema, part, alternatives=False)
+            self._always[id(part)] = found
+        return found
 
 
 # By identity, because that is what the engine meets at every step: the schema of a class. The
@@ -349,6 +357,15 @@ def _plain_object(config: object) -> object:
     return dict(config) if isinstance(config, Mapping) else config
 
 
+def _copied(value: Any) -> Any:
+    """A deep copy of JSON, which has neither shared parts nor circles to look after."""
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_copied(each) for each in value]
+    return value
+
+
 # --- walking through a schema --------------------------------------------------------------------
 
 _ONE_SCHEMA: Final = (
@@ -463,34 +480,38 @@ def _entries(root: Schema, parents: Sequence[Schema], index: int) -> Iterator[Sc
 # --- defaults and secrets ------------------------------------------------------------------------
 
 
-def _fill(root: Schema, schema: object, value: Any, made: frozenset[int] = frozenset()) -> Any:
+_Always = Callable[[object], Sequence[Schema]]
+
+
+def _fill(always: _Always, schema: object, value: Any, made: frozenset[int] = frozenset()) -> Any:
     """Write defaults into ``value``, which is ours to change, and give it back.
 
+    ``always`` gives the schemas that apply to a value that a schema applies to.
     ``made`` are the schemas whose defaults led here: a default that contains itself ends there.
     """
-    if is_computed(value):
+    if not isinstance(value, dict | list) or is_computed(value):
         return value
-    for each in subschemas(root, schema, alternatives=False):
+    for each in always(schema):
         if isinstance(value, dict):
             for name, child in each.get("properties", {}).items():
                 if name in value:
-                    value[name] = _fill(root, child, value[name], made)
+                    value[name] = _fill(always, child, value[name], made)
                 elif id(child) not in made:
-                    for default in _default(root, child):
-                        value[name] = _fill(root, child, default, made | {id(child)})
+                    for default in _default(always, child):
+                        value[name] = _fill(always, child, default, made | {id(child)})
         elif isinstance(value, list):
             fixed = each.get("prefixItems", ())
             for index, entry in enumerate(value):
                 child = fixed[index] if index < len(fixed) else each.get("items")
-                value[index] = _fill(root, child, entry, made)
+                value[index] = _fill(always, child, entry, made)
     return value
 
 
-def _default(root: Schema, schema: object) -> Iterator[Any]:
+def _default(always: _Always, schema: object) -> Iterator[Any]:
     """A copy of the default of a property, if it has one: beside its ``$ref`` before behind it."""
-    for each in subschemas(root, schema, alternatives=False):
+    for each in always(schema):
         if "default" in each:
-            yield copy.deepcopy(each["default"])
+            yield _copied(each["default"])
             return
 
 
@@ -653,10 +674,11 @@ def _schemas_of(root: dict[str, Any]) -> Iterator[object]:
 
 
 def _check_default(root: dict[str, Any], schema: dict[str, Any], where: str) -> None:
-    default = copy.deepcopy(schema["default"])
+    default = _copied(schema["default"])
     if is_computed(default):
         return
-    made = _fill(root, schema, default, frozenset({id(schema)}))
+    always = partial(subschemas, root, alternatives=False)
+    made = _fill(always, schema, default, frozenset({id(schema)}))
     for error in _validator(root).evolve(schema=schema).iter_errors(made):
         problems = "; ".join(map(str, plain_words(error)))
         raise ValueError(f"{where}.default does not fit its own schema: {problems}.")

@@ -19,6 +19,7 @@ from flowcontrol.registry import actions
 from flowcontrol.sentences import sentence_of
 
 if TYPE_CHECKING:
+    from flowcontrol.base import BaseAction
     from flowcontrol.findings import Finding
 
 ICONS: Final = frozenset(
@@ -46,10 +47,8 @@ class PageRow:
     parent: PageRow | None
     title: str
     subtitle: str
-    group: str
-    type_name: str
+    action_type: type[BaseAction] | None
     icon: str
-    is_known: bool
     takes_rows: bool
     continues: bool
     is_off: bool
@@ -69,6 +68,20 @@ class PageRow:
     def uid(self) -> str:
         uid: str = self.document["uid"]
         return uid
+
+    @property
+    def is_known(self) -> bool:
+        return self.action_type is not None
+
+    @property
+    def group(self) -> str:
+        return str(self.action_type.group) if self.action_type is not None else ""
+
+    @property
+    def type_name(self) -> str:
+        if self.action_type is None:
+            return str(self.document["action"])
+        return str(self.action_type.verbose_name)
 
     @property
     def quoted(self) -> str:
@@ -234,7 +247,6 @@ def _page_row(
     if previous is not None:
         previous.is_last = False
     number = len(before) + 1
-    is_known = action_type is not None
     icon = action_type.icon if action_type is not None else "unknown"
     return PageRow(
         document=item,
@@ -243,10 +255,8 @@ def _page_row(
         parent=parent,
         title=item["label"] or sentence,
         subtitle=sentence if item["label"] and item["label"] != sentence else "",
-        group=str(action_type.group) if action_type is not None else "",
-        type_name=str(action_type.verbose_name) if action_type is not None else item["action"],
-        icon=icon if icon in ICONS or not is_known else "other",
-        is_known=is_known,
+        action_type=action_type,
+        icon=icon if icon in ICONS or action_type is None else "other",
         takes_rows=action_type.has_children if action_type is not None else bool(item["children"]),
         continues=action_type is not None and bool(action_type.follows),
         is_off=not item["enabled"] or (parent is not None and parent.is_off),
