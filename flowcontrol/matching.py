@@ -1,9 +1,10 @@
 """Matching: what trigger rows and waiting runs make of firings, once for each.
 
-Firings are matched in batches. Where nothing has to be counted, the runs of a batch are started
-with one statement; a flow with limits gets its runs one by one under its lock. When something in
-a batch breaks the transaction, its firings are matched one by one, each row in a savepoint, so
-that an error is the result of the row that made it, and of no other.
+Firings are matched in batches, which may have only one. Where nothing has to be counted, the runs
+of a batch are started with one statement; a flow with limits gets its runs one by one under its
+lock. When something in a batch breaks the transaction, its firings are matched once more, each
+alone and each row in a savepoint, so that an error is the result of the row that made it, and of
+no other.
 """
 
 from __future__ import annotations
@@ -73,21 +74,30 @@ def match(firings: Sequence[Firing], now: datetime, *, to_be_continued: bool = F
     if not firings:
         return
     firings = sorted(firings, key=lambda firing: firing.pk)
+    before = [(list(firing.results), firing.rows_matched) for firing in firings]
     try:
         with transaction.atomic():
-            _Matching(firings, now, len(firings) == 1, to_be_continued).run()
+            _Matching(firings, now, False, to_be_continued).run()
     except OperationalError:
         raise  # a deadlock, a lost connection: nothing that a firing is to blame for
+    except DatabaseError:
+        for firing, (results, rows_matched) in zip(firings, before, strict=True):
+            firing.results, firing.rows_matched = results, rows_matched
+            _match_alone(firing, now, to_be_continued=to_be_continued)
+
+
+def _match_alone(firing: Firing, now: datetime, *, to_be_continued: bool) -> None:
+    try:
+        with transaction.atomic():
+            _Matching([firing], now, True, to_be_continued).run()
+    except OperationalError:
+        raise
     except DatabaseError as error:
-        if len(firings) > 1:
-            for firing in firings:
-                match([firing], now, to_be_continued=to_be_continued)
-            return
         # Left as it is, it would hold up every firing behind it, sweep after sweep.
-        logger.exception("Firing #%s cannot be matched.", firings[0].pk)
-        firings[0].results = [{"did": "error", "reason": clean(message_of(error))}]
-        firings[0].matched_at = now
-        _write_results(firings)
+        logger.exception("Firing #%s cannot be matched.", firing.pk)
+        firing.results = [{"did": "error", "reason": clean(message_of(error))}]
+        firing.matched_at = now
+        _write_results([firing])
 
 
 def _write_results(firings: Sequence[Firing]) -> None:
@@ -106,7 +116,7 @@ def _write_results(firings: Sequence[Firing]) -> None:
 
 @dataclass
 class _Matching:
-    """One batch of firings on its way to its results."""
+    """One batch of firings on its way to its results; ``isolated``: each row in a savepoint."""
 
     firings: Sequence[Firing]
     now: datetime

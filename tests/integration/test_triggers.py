@@ -380,12 +380,38 @@ def test_a_failing_flow_leaves_the_callers_transaction_usable(weighed):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("number", [1, 3])
+def test_what_breaks_together_is_matched_again_one_by_one_as_if_for_the_first_time(
+    weighed, monkeypatch, number
+):
+    """What the first attempt did is undone, so what it noted must not count."""
+    boxes = [parcel(f"box {place}") for place in range(number)]
+    waiting = make_flow(row("test.wait_for_weight"), name="Waiting")
+    runs = [start_flowrun(waiting, box) for box in boxes]
+    on("test.weighed", make_flow(UpdateState(fine="1"), name="Works"))
+
+    def break_it(planned: Any) -> list[int]:
+        if list(planned):
+            Station.objects.bulk_create([Station(code="JFK"), Station(code="JFK")])
+        return []
+
+    monkeypatch.setattr(matching_module, "insert_flowruns", break_it)
+    weighed.many(boxes, payload={"kilos": 1})
+    assert match_firings(NOON) == number
+    assert [did(firing) for firing in Firing.objects.all()] == [["woke", "started"]] * number
+    run_until_idle()
+    assert FlowRun.objects.filter(flow__name="Works", state={"fine": 1}).count() == number
+    assert {FlowRun.objects.get(pk=run.pk).status for run in runs} == {Status.DONE}
+
+
+@pytest.mark.django_db
 def test_firing_never_raises_for_what_flows_do(weighed, caplog, monkeypatch):
     on("test.weighed", make_flow(row("test.break_the_database"), name="Breaks"))
 
     def out_of_order(*args: Any, **kwargs: Any) -> None:
         raise IntegrityError("something nobody thought of")
 
+    monkeypatch.setattr(matching_module, "insert_flowruns", out_of_order)
     monkeypatch.setattr(matching_module, "create_flowrun", out_of_order)
     firing = weighed(parcel(), payload={"kilos": 1}, immediate=True)
     assert results(firing)[0]["reason"] == "IntegrityError: something nobody thought of"
