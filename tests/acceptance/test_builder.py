@@ -204,6 +204,10 @@ def test_all_blocks_are_folded_and_unfolded_at_once(desk: Page, live_server: Liv
     builder.press("Control+ArrowLeft")
     assert seen.all_inner_texts() == ["If n > 1", "Log “c”", "If n > 2"]
     assert builder.focused == "If n > 1"
+    inside = desk.locator("#fc-list .fc-title", has_text="Log “a”")
+    inside.evaluate("(title) => title.focus()")
+    assert builder.focused == "If n > 1", "What is folded takes the focus."
+    assert "Log “a”" not in read_out(desk)
     button = desk.get_by_role("button", name="Unfold all")
     builder.press("ArrowDown", "ArrowDown", "ArrowUp")
     assert builder.focused == "Log “c”"
@@ -216,9 +220,20 @@ def test_all_blocks_are_folded_and_unfolded_at_once(desk: Page, live_server: Liv
     assert seen.count() == 3
     desk.get_by_role("button", name="Unfold all").click()
     assert seen.count() == 7
+    assert "Log “a”" in read_out(desk)
     drafting.replace_draft(flow, make_document(Log("a")))
     desk.reload()
     assert button.count() == 0
+
+
+def read_out(page: Page) -> list[str]:
+    """The links that the browser tells a screen reader of."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        each["name"]["value"]
+        for each in nodes
+        if not each["ignored"] and each["role"]["value"] == "link"
+    ]
 
 
 def test_rows_that_come_and_go_leave_the_others_where_they_are(
