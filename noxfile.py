@@ -180,7 +180,6 @@ def corners(session: nox.Session, corner: str) -> None:
     if python is None:
         leave_out(session, f"There is no Python {version} on this machine")
         return
-    chosen = session.posargs or folders("unit", "integration")
     if corner == "newest":
         # Without Celery: it pins versions of its own, and only one module may need it.
         needs = ["-e", ".[demo,postgres,webhooks]", *group("test")]
@@ -191,6 +190,9 @@ def corners(session: nox.Session, corner: str) -> None:
         needs = ["-e", f".[{EXTRAS}]", *group("test"), *pinned]
     programs = environment(session, corner, needs, python)
     for database in ("sqlite", "postgres"):
+        chosen = session.posargs or folders("integration")
+        if database == "sqlite" and not session.posargs:
+            chosen += folders("unit")
         run(
             session, programs, "-m", "pytest", *PARALLEL, *chosen, "-m", "not speed",
             FLOWCONTROL_TEST_DATABASE=database,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings as project
 from django.test import Client
 
 from tests.acceptance.builder import barriers
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
     from pytest_django.live_server_helper import LiveServer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        project.DATABASE == "postgres", reason="A page looks alike, wherever its rows are."
+    ),
+]
 
 Check = Callable[["Page"], list[str]]
 
