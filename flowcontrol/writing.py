@@ -166,10 +166,6 @@ _WAIT_COLUMNS: Final = {
     "condition": "text",
     "look_since": "timestamptz",
 }
-_EVENT_SQL: Final = (
-    f"INSERT INTO {RunEvent._meta.db_table} ({', '.join(_EVENT_COLUMNS)}) "
-    f"VALUES ({', '.join(['%s'] * len(_EVENT_COLUMNS))})"
-)
 
 
 def write_back(rows: Sequence[WriteBack]) -> list[WriteBack]:
@@ -233,7 +229,7 @@ def _update_runs(connection: BaseDatabaseWrapper, rows: Sequence[WriteBack]) -> 
 def _update_run(connection: BaseDatabaseWrapper, row: WriteBack) -> bool:
     """Write the run and what came of it into its history: whether it was still ours."""
     claim, event = row.claim, row.event
-    columns, update, both = _run_sql(
+    columns, update = _run_sql(
         row.keep_claim,
         row.visit != claim.visit,
         tuple(name for name in _KEPT if getattr(row, name) is None),
@@ -242,18 +238,19 @@ def _update_run(connection: BaseDatabaseWrapper, row: WriteBack) -> bool:
     values += (claim.id, token_text(connection, claim.token), claim.seq, claim.visit)
     if event is None:
         return bool(execute(connection, update, values))
-    told = adapted(connection, _EVENT_COLUMNS, [_event_values(row, event)])
+    told = _event_values(row, event)
+    columns, insert, select = _event_sql(tuple(name for name in told if told[name] is not None))
+    told_values = adapted(connection, columns, [told])
     if connection.vendor == "postgresql":
         # In one statement, because each costs the way to the server and back.
-        return bool(execute(connection, both, [*values, *told]))
-    return bool(execute(connection, update, values) and execute(connection, _EVENT_SQL, told))
+        both = f"WITH written AS ({update} RETURNING id) {select}"
+        return bool(execute(connection, both, values + told_values))
+    return bool(execute(connection, update, values) and execute(connection, insert, told_values))
 
 
 @cache
-def _run_sql(
-    keep_claim: bool, moved: bool, kept: Collection[str]
-) -> tuple[Mapping[str, str], str, str]:
-    """The columns that a write of one run sets, the UPDATE, and the UPDATE with its history."""
+def _run_sql(keep_claim: bool, moved: bool, kept: Collection[str]) -> tuple[Mapping[str, str], str]:
+    """The columns that a write of one run sets, and the UPDATE."""
     names = [name for name in _PLACE_COLUMNS if name not in kept]
     cleared = ""
     if not keep_claim:
@@ -262,16 +259,25 @@ def _run_sql(
     elif moved:
         # Due as it was when it was claimed: whoever takes it over finds it due at once.
         cleared = ", attempts = 0, rescues = 0, wakeup = NULL, reason = '', queue = ''"
-    cast = {name: f"%s::{database_type(kind)}" for name, kind in _EVENT_COLUMNS.items()}
     update = (
         f"UPDATE {FlowRun._meta.db_table} SET {', '.join(f'{name} = %s' for name in names)}"
         f"{cleared} WHERE id = %s AND claim_token = %s AND seq = %s AND visit = %s"
     )
-    both = (
-        f"WITH written AS ({update} RETURNING id) INSERT INTO {RunEvent._meta.db_table} "
-        f"({', '.join(cast)}) SELECT {', '.join(cast.values())} FROM written"
+    return {name: _RUN_COLUMNS[name] for name in names}, update
+
+
+@cache
+def _event_sql(names: Collection[str]) -> tuple[Mapping[str, str], str, str]:
+    """The columns of a row of history that has these values, the INSERT, and the same for a run
+    that has just been ``written``."""
+    columns = {name: _EVENT_COLUMNS[name] for name in names}
+    into = f"INSERT INTO {RunEvent._meta.db_table} ({', '.join(columns)})"
+    casts = [f"%s::{database_type(kind)}" for kind in columns.values()]
+    return (
+        columns,
+        f"{into} VALUES ({', '.join(['%s'] * len(columns))})",
+        f"{into} SELECT {', '.join(casts)} FROM written",
     )
-    return {name: _RUN_COLUMNS[name] for name in names}, update, both
 
 
 def _proof(row: WriteBack) -> dict[str, Any]:
