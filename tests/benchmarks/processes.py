@@ -136,7 +136,7 @@ def _p99(values: list[float]) -> float:
     return quantiles(values, n=100, method="inclusive")[-1]
 
 
-SENDERS = 4
+SENDERS = 2
 """Threads that fire, as those of a web server would."""
 
 
