@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from django.db import connection
 
@@ -31,7 +32,7 @@ def database(options: Options) -> Iterator[Result]:
         "steps/s",
         Limit("bare ORM insert + commit/s", limit),
         share=0.6,
-        note=_by_hand(flow, limit, reached, options, insert=True),
+        note=_by_hand(limit, reached, options, partial(steps_by_hand, flow, insert=True)),
     )
 
 
@@ -47,6 +48,9 @@ def groupable(options: Options) -> Iterator[Result]:
         "steps/s",
         Limit("bare ORM insert + commit/s", limit),
         at_least=2000 if connection.vendor == "postgresql" else 3500,
+        note=_by_hand(
+            limit, reached, options, partial(steps_by_hand, flow, insert=True, together=STEPS)
+        ),
     )
 
 
@@ -64,13 +68,13 @@ def commits(options: Options) -> Iterator[Result]:
         "steps/s",
         Limit("bare UPDATE + COMMIT/s", limit),
         share=0.45,
-        note=_by_hand(flow, limit, reached, options, insert=False),
+        note=_by_hand(limit, reached, options, partial(steps_by_hand, flow, insert=False)),
     )
 
 
-def _by_hand(flow: Flow, limit: float, reached: float, options: Options, *, insert: bool) -> str:
+def _by_hand(limit: float, reached: float, options: Options, measure: Callable[[], float]) -> str:
     """What stands between the figure and the limit: the promise itself."""
-    by_hand = max(steps_by_hand(flow, insert=insert) for _number in range(options.repeats))
+    by_hand = max(measure() for _number in range(options.repeats))
     return (
         f"The same transactions by hand (Django's atomic, the run's row, its history): "
         f"{number(by_hand)} steps/s, {by_hand / limit:.2f} of the limit; "

@@ -60,11 +60,12 @@ def inserts(number: int = 2000) -> float:
     return number / seconds(insert)
 
 
-def steps_by_hand(flow: Flow, number: int = 2000, *, insert: bool) -> float:
+def steps_by_hand(flow: Flow, number: int = 2000, *, insert: bool, together: int = 1) -> float:
     """Steps a second of the least that keeps the promise of a ``database`` step.
 
-    One transaction each, opened by Django: the row through the ORM (with ``insert``), the run's
-    place with proof of its token, a row of history. No claim, no condition, nothing computed.
+    One transaction for each ``together`` steps, opened by Django: a row for each through the ORM
+    (with ``insert``), the run's place with proof of its token, a row of history. No claim, no
+    condition, nothing computed.
     """
     [run] = create_runs(flow, 1, {"n": 0})
     run.claim_token = uuid.uuid4()
@@ -86,10 +87,10 @@ def steps_by_hand(flow: Flow, number: int = 2000, *, insert: bool) -> float:
     )
 
     def step() -> None:
-        for position in range(1, number + 1):
+        for position in range(1, number // together + 1):
             with transaction.atomic():
-                if insert:
-                    Parcel.objects.create(label=f"{position}-1")
+                for one in range(together if insert else 0):
+                    Parcel.objects.create(label=f"{position}-{one}")
                 with connection.cursor() as cursor:
                     cursor.execute(update, [place, position, run.pk, token])
                     cursor.execute(history, [run.pk, position, now, steps])
