@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +12,21 @@ PACKAGE = ROOT / "flowcontrol"
 # What tools and the demo leave behind is not the project's.
 LEFT_BEHIND = {
     *(
+        ".DS_Store",
         ".demo",
         ".git",
         ".hypothesis",
+        ".idea",
         ".mypy_cache",
         ".nox",
         ".pytest_cache",
         ".ruff_cache",
         ".venv",
+        ".vscode",
     ),
     *("__pycache__", "_build", "build", "dist", "htmlcov", "node_modules"),
 }
+LEFT_BEHIND_LIKE = re.compile(r"\.coverage.*|.*\.(egg-info|sqlite3(-\w+)?|py[cod])")
 TEXT = {
     *("", ".cfg", ".css", ".csv", ".html", ".ini", ".js", ".json", ".md", ".po", ".py", ".rst"),
     *(".sh", ".svg", ".toml", ".txt", ".yaml", ".yml"),
@@ -31,7 +36,7 @@ TEXT = {
 def files(folder: Path = ROOT) -> Iterator[Path]:
     """Every file under ``folder`` that somebody wrote, in order."""
     for path in sorted(folder.iterdir()):
-        if path.name in LEFT_BEHIND or path.name.endswith(".egg-info"):
+        if path.name in LEFT_BEHIND or LEFT_BEHIND_LIKE.fullmatch(path.name):
             continue
         if path.is_dir():
             yield from files(path)

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import flowcontrol
-from tests.guards.repository import PACKAGE, ROOT, python_files, text_files
+from tests.guards.repository import PACKAGE, ROOT, TEXT, files, python_files, text_files
 
 THIS = Path(__file__).resolve()
 
@@ -45,6 +45,13 @@ def test_annotations_are_never_evaluated(path: Path) -> None:
         first = statements[0]
         assert isinstance(first, ast.ImportFrom)
         assert first.module == "__future__"
+
+
+def test_no_download_or_build_was_committed() -> None:
+    """Beside text there are pictures, the flights of the demo, and the mark of a typed package."""
+    others = {path.suffix for path in files() if path.suffix not in TEXT}
+    assert others <= {".png", ".gz", ".typed"}
+    assert [relative(path) for path in files() if path.stat().st_size > 1_000_000] == []
 
 
 def test_modules_are_named_for_what_they_hold() -> None:
