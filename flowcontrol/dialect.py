@@ -150,7 +150,7 @@ def execute_with_rows(
     sql = sql.replace("{rows}", _table(connection.vendor, once, others))
     parameters = [*parameters, *adapted(connection, once, rows[:1])]
     returned: list[tuple[Any, ...]] = []
-    for texts in _texts(connection.vendor, others, [values[name] for name in others]):
+    for texts in _texts(connection.vendor, others, values, len(rows)):
         returned += _send(connection, sql, [*parameters, *texts])[1]
     return returned
 
@@ -189,24 +189,23 @@ def _apart(columns: Mapping[str, str]) -> tuple[list[str], list[str]]:
 
 
 def _texts(
-    vendor: str, columns: Mapping[str, str], values: Sequence[Sequence[Any]]
+    vendor: str, columns: Mapping[str, str], values: Mapping[str, Sequence[Any]], number: int
 ) -> Iterator[list[str]]:
     """The rows as arrays in JSON, in as many parts as the database needs.
 
-    ``values`` are those of each column.
+    ``values`` are those of each column, ``number`` how many rows there are.
     """
-    number = len(values[0])
     if vendor == "postgresql":
-        kinds = columns.values()
-        plain = [each for each, kind in zip(values, kinds, strict=True) if kind != JSON_TEXT]
-        ready = [each for each, kind in zip(values, kinds, strict=True) if kind == JSON_TEXT]
+        plain, ready = ([values[name] for name in names] for names in _apart(columns))
         texts = [_compact(_in_rows(plain, number)), _joined(_in_rows(ready, number))]
     else:
-        texts = [_compact(_in_rows(list(map(_on_sqlite, columns.values(), values)), number))]
+        stored = [_on_sqlite(kind, values[name]) for name, kind in columns.items()]
+        texts = [_compact(_in_rows(stored, number))]
     if max(map(len, texts)) > MOST_TEXT and number > 1:
         half = number // 2
-        yield from _texts(vendor, columns, [each[:half] for each in values])
-        yield from _texts(vendor, columns, [each[half:] for each in values])
+        for part in (slice(half), slice(half, number)):
+            some = {name: values[name][part] for name in columns}
+            yield from _texts(vendor, columns, some, len(range(number)[part]))
     else:
         yield texts
 
