@@ -26,9 +26,34 @@ JSON_TEXT: Final = "json text"
 MOST_TEXT: Final = 50_000_000
 """Characters of JSON in one parameter; PostgreSQL takes some 200 million, SQLite more."""
 
-json_text: Final = json.JSONEncoder(allow_nan=False).encode
+
+def _json_encoder() -> Callable[[Any], str]:
+    """``json.JSONEncoder(allow_nan=False).encode``; where Python has the part of it that is written
+    in C, that is made once instead of once for each value, which takes longer than the value.
+
+    What is encoded comes from :func:`flowcontrol.expressions.to_json`, so it contains no circle.
+    """
+    plain = json.JSONEncoder(allow_nan=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    chunks = make(
+        None,  # no memory of what it is inside of, which an error would leave behind
+        plain.default,
+        json.encoder.encode_basestring_ascii,
+        plain.indent,
+        plain.key_separator,
+        plain.item_separator,
+        plain.sort_keys,
+        plain.skipkeys,
+        plain.allow_nan,
+    )
+    return lambda value: "".join(chunks(value, 0))
+
+
+json_text: Final = _json_encoder()
 """JSON as Django writes it. SQLite keeps the text as it is, and a lookup for an equal value finds
-only this one. Made once: ``json.dumps`` would build an encoder for every call."""
+only this one."""
 
 
 @lru_cache

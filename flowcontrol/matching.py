@@ -10,7 +10,7 @@ no other.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -39,7 +39,7 @@ from flowcontrol.models.locks import lock_rows
 from flowcontrol.models.references import Reference
 from flowcontrol.operating import move_to_row
 from flowcontrol.recording import record
-from flowcontrol.starting import create_flowrun, insert_flowruns, plan_flowrun
+from flowcontrol.starting import PlannedRun, create_flowrun, insert_flowruns, plan_flowrun
 
 logger = logging.getLogger("flowcontrol")
 
@@ -122,7 +122,7 @@ class _Matching:
     now: datetime
     isolated: bool
     to_be_continued: bool = False
-    starting: list[tuple[FlowRun, Result]] = field(default_factory=list)
+    starting: list[tuple[PlannedRun, Result]] = field(default_factory=list)
 
     def run(self) -> None:
         rows = self._trigger_rows()
@@ -248,13 +248,16 @@ class _Matching:
     def _start(
         self, row: Trigger, firing: Firing, obj: models.Model | None, result: Result
     ) -> None:
-        alone = self.isolated or row.flow.has_limits
-        start: Callable[..., FlowRun] = create_flowrun if alone else plan_flowrun
         try:
-            run = start(row.flow, obj, state=firing.state, firing=firing, now=self.now)
-            result.update(did="started", run=run.pk)
-            if not alone:
-                self.starting.append((run, result))
+            if self.isolated or row.flow.has_limits:
+                run = create_flowrun(row.flow, obj, state=firing.state, firing=firing, now=self.now)
+                result.update(did="started", run=run.pk)
+            else:
+                planned = plan_flowrun(
+                    row.flow, obj, state=firing.state, firing=firing, now=self.now
+                )
+                result.update(did="started")
+                self.starting.append((planned, result))
         except StartRefused as refused:
             # Caught inside the savepoint, so that the record of the refusal stays.
             result.update(did="refused", reason=refused.reason)

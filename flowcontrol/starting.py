@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from django.db import IntegrityError, models, transaction
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from flowcontrol import signals
 from flowcontrol.announcing import tell
@@ -40,6 +40,8 @@ from flowcontrol.schemas import find_value_problems, place, with_defaults
 
 BATCH: Final = 200
 """How many runs of a start for many objects are written in one transaction."""
+
+_THE_START_STATE: Final = gettext_lazy("the start state")
 
 
 class _KeyIsTaken(Exception):
@@ -103,7 +105,7 @@ def create_flowrun(
         parent_run=parent_run,
         awaited_as=awaited_as,
         now=now,
-    )
+    ).row()
     try:
         with transaction.atomic():
             _insert(run, flow, now)
@@ -175,7 +177,7 @@ def create_flowruns(
                         key=key,
                         user=user,
                         continue_after=continue_after,
-                    )
+                    ).row()
                 except StartRefused as error:
                     outcome.refused.append((obj, error.reason))
                 else:
@@ -221,6 +223,46 @@ def _insert_batch(
             yield obj, run
 
 
+@dataclass(slots=True)
+class PlannedRun:
+    """A run that has no row yet. Not a model, because one takes longer to make than all the rest
+    of a start does."""
+
+    flow: Flow
+    state: dict[str, Any]
+    due: datetime
+    created_at: datetime
+    depth: int
+    reference: dict[str, Any]
+    """What the run is about, as :func:`object_reference` tells it."""
+    key: str | None = None
+    user: Any = None
+    firing: Firing | None = None
+    parent_run: FlowRun | None = None
+    awaited_as: str = ""
+
+    @property
+    def firing_id(self) -> int | None:
+        return None if self.firing is None else self.firing.pk
+
+    def row(self) -> FlowRun:
+        """Its row, not saved."""
+        return FlowRun(
+            flow=self.flow,
+            version=self.flow.live_version,
+            key=self.key,
+            state=self.state,
+            due=self.due,
+            started_by=self.user,
+            firing=self.firing,
+            parent_run=self.parent_run,
+            awaited_as=self.awaited_as,
+            depth=self.depth,
+            created_at=self.created_at,
+            **self.reference,
+        )
+
+
 def plan_flowrun(
     flow: Flow,
     obj: models.Model | None = None,
@@ -233,30 +275,29 @@ def plan_flowrun(
     firing: Firing | None = None,
     parent_run: FlowRun | None = None,
     awaited_as: str = "",
-) -> FlowRun:
-    """The run that :func:`create_flowrun` would write, checked but for the limits, not saved.
+) -> PlannedRun:
+    """The run that :func:`create_flowrun` would write, checked but for the limits.
 
     Raises:
         StartRefused: with the reason.
     """
     _check_startable(flow, obj, now)
-    return FlowRun(
+    return PlannedRun(
         flow=flow,
-        version=flow.live_version,
-        key=key,
         state=start_state(flow, _live_document(flow), state),
         due=max(now, continue_after) if continue_after else now,
-        started_by=user if user is not None and user.pk is not None else None,
+        created_at=now,
+        depth=_depth(flow, parent_run, firing),
+        reference=object_reference(obj),
+        key=key,
+        user=user if user is not None and user.pk is not None else None,
         firing=firing,
         parent_run=parent_run,
         awaited_as=awaited_as,
-        depth=_depth(flow, parent_run, firing),
-        created_at=now,
-        **object_reference(obj),
     )
 
 
-def insert_flowruns(planned: Iterable[FlowRun]) -> list[int]:
+def insert_flowruns(planned: Iterable[PlannedRun]) -> list[int]:
     """Write runs of flows without limits, each set off by a firing, with one statement.
 
     Returns:
@@ -276,7 +317,7 @@ def insert_flowruns(planned: Iterable[FlowRun]) -> list[int]:
     pks: dict[tuple[int | None, int], list[int]] = {}
     for pk, firing_id, flow_id in inserted:
         pks.setdefault((firing_id, flow_id), []).append(pk)
-    found = [pks[run.firing_id, run.flow_id].pop() for run in runs]
+    found = [pks[run.firing_id, run.flow.pk].pop() for run in runs]
     for pk in found:
         tell(signals.flowrun_started, pk)
     announce_due()
@@ -309,8 +350,25 @@ _INSERT_COLUMNS: Final = {
 }
 
 
-def _insert_values(run: FlowRun) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in _INSERT_COLUMNS}
+_NEW: Final = FlowRun()
+_BEGINNING: Final = {name: getattr(_NEW, name) for name in _INSERT_COLUMNS}
+"""What a run has of each column where its start says nothing else."""
+
+
+def _insert_values(run: PlannedRun) -> dict[str, Any]:
+    content_type = run.reference["content_type"]
+    return {
+        **_BEGINNING,
+        "flow_id": run.flow.pk,
+        "version_id": run.flow.live_version_id,
+        "depth": run.depth,
+        "content_type_id": content_type and content_type.pk,
+        "object_id": run.reference["object_id"],
+        "state": run.state,
+        "due": run.due,
+        "firing_id": run.firing_id,
+        "created_at": run.created_at,
+    }
 
 
 def promote_queued(now: datetime, limit: int = 1000) -> int:
@@ -478,7 +536,7 @@ def start_state(
         StartRefused: it is no JSON, or does not fit the state schema.
     """
     try:
-        values: Any = to_json(dict(state or {}), where=_("the start state"))
+        values: Any = to_json(dict(state or {}), where=_THE_START_STATE)
     except NotJSON as error:
         raise StartRefused(str(error)) from error
     schema = document.get("state_schema")

@@ -29,7 +29,7 @@ _PLAIN_INTEGER: Final = 2**63
 _Path: TypeAlias = tuple[str | int, ...]
 
 
-def to_json(value: Any, *, where: str) -> JSON:
+def to_json(value: Any, *, where: str | Promise) -> JSON:
     """A copy of the value that may enter state, or NotJSON, which says at which place of ``where``.
 
     Dates become UTC ISO 8601 text, durations ISO 8601 text (``PT2H``), ids and translated texts
@@ -47,7 +47,7 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(inner)
 
 
-def _plain(value: Any, where: str, path: _Path) -> JSON:
+def _plain(value: Any, where: str | Promise, path: _Path) -> JSON:
     if value is None or value is True or value is False:
         return value
     kind = type(value)
@@ -69,7 +69,7 @@ def _plain(value: Any, where: str, path: _Path) -> JSON:
     return _scalar(value, where, path)
 
 
-def _scalar(value: Any, where: str, path: _Path) -> JSON:
+def _scalar(value: Any, where: str | Promise, path: _Path) -> JSON:
     match value:
         case str() | Promise():
             return _text(str.__str__(value) if isinstance(value, str) else str(value), where, path)
@@ -96,7 +96,9 @@ def _scalar(value: Any, where: str, path: _Path) -> JSON:
             raise _refused(value, where, path, _advice(value))
 
 
-def _key(key: Any, owner: Any, where: str, path: _Path) -> str:
+def _key(key: Any, owner: Any, where: str | Promise, path: _Path) -> str:
+    if type(key) is str and key.isascii() and "\x00" not in key:
+        return key
     if not isinstance(key, str):
         raise _refused(
             owner,
@@ -108,7 +110,7 @@ def _key(key: Any, owner: Any, where: str, path: _Path) -> str:
     return _text(str.__str__(key), where, path)
 
 
-def _text(text: str, where: str, path: _Path) -> str:
+def _text(text: str, where: str | Promise, path: _Path) -> str:
     if "\x00" in text:
         raise _refused(text, where, path, gettext("the text contains the character NUL (\\u0000)."))
     try:
@@ -120,7 +122,7 @@ def _text(text: str, where: str, path: _Path) -> str:
     return text
 
 
-def _float(number: float, where: str, path: _Path) -> JSON:
+def _float(number: float, where: str | Promise, path: _Path) -> JSON:
     if not math.isfinite(number):
         raise _refused(
             number,
@@ -133,7 +135,7 @@ def _float(number: float, where: str, path: _Path) -> JSON:
     return number + 0.0  # JSON has no negative zero that would come back
 
 
-def _decimal(number: Decimal, where: str, path: _Path) -> JSON:
+def _decimal(number: Decimal, where: str | Promise, path: _Path) -> JSON:
     if not number.is_finite() or abs(number.adjusted()) > 300:
         raise _refused(
             number,
@@ -163,7 +165,7 @@ def _article(value: Any) -> str:
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
-def _refused(value: Any, where: str, path: _Path, why: str) -> NotJSON:
+def _refused(value: Any, where: str | Promise, path: _Path, why: str) -> NotJSON:
     inside = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     inside = inside.lstrip(".")
     if inside:

@@ -1091,7 +1091,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="flowrun",
             index=models.Index(
-                fields=["content_type", "object_id", "flow"], name="flowcontrol_run_object"
+                condition=models.Q(("content_type__isnull", False)),
+                fields=["content_type", "object_id", "flow"],
+                name="flowcontrol_run_object",
             ),
         ),
         migrations.AddIndex(

@@ -213,8 +213,11 @@ class FlowRun(models.Model):
                 condition=models.Q(status="failed"),
                 name="flowcontrol_run_failed",
             ),
+            # Runs about nothing would stand in it, too, at each of their writes.
             models.Index(
-                fields=("content_type", "object_id", "flow"), name="flowcontrol_run_object"
+                fields=("content_type", "object_id", "flow"),
+                condition=models.Q(content_type__isnull=False),
+                name="flowcontrol_run_object",
             ),
             models.Index(
                 fields=("parent_run",),
