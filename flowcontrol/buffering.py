@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -20,12 +20,21 @@ from flowcontrol.cursor import Cursor
 from flowcontrol.exceptions import AuthorError
 from flowcontrol.expressions import Scope, compile_expression
 from flowcontrol.failures import clean
-from flowcontrol.models import Firing, FlowRun, RunWait, WaitKind, load_objects
+from flowcontrol.models import Firing, RunWait, WaitKind, load_objects
 from flowcontrol.models.locks import lock_rows
 from flowcontrol.recording import wake
 
 MOST: Final = 1000
 """Waits that are looked after at once."""
+
+
+class Waiting(NamedTuple):
+    """A run that waits for a trigger, as far as a firing has to know it."""
+
+    run_id: int
+    condition: str
+    state: dict[str, Any]
+    cursor: dict[str, Any]
 
 
 def take_missed(now: datetime) -> int:
@@ -66,9 +75,10 @@ def _take(wait_pk: int, now: datetime) -> int:
     firings = Firing.objects.filter(name=wait.trigger, at__gte=wait.look_since)
     if wait.content_type_id is not None:
         firings = firings.filter(content_type=wait.content_type_id, object_id=wait.object_id)
+    waiting = Waiting(wait.run_id, wait.condition, wait.run.state, wait.run.cursor)
     # Locked, as by whoever matches them: two that find the same run for it see each other.
     for firing in lock_rows(firings.order_by("at", "pk")):
-        if wake_by(firing, wait.run, wait.condition, now):
+        if wake_by(firing, waiting, now):
             Firing.objects.filter(pk=firing.pk).update(results=firing.results)
             return 1
     RunWait.objects.filter(pk=wait_pk).update(look_since=None)
@@ -76,48 +86,41 @@ def _take(wait_pk: int, now: datetime) -> int:
 
 
 def wake_by(
-    firing: Firing,
-    run: FlowRun,
-    condition: str,
-    now: datetime,
-    objects: Mapping[Any, Any] | None = None,
+    firing: Firing, waiting: Waiting, now: datetime, objects: Mapping[Any, Any] | None = None
 ) -> bool:
-    """Wake ``run`` by a firing whose row is locked, once, if the condition of its wait holds.
+    """Wake a run by a firing whose row is locked, once, if the condition of its wait holds.
 
     The firing's ``results`` get an entry, to be written by the caller. An error in the condition
     wakes the run too, and fails it there: an error is never "false".
     """
-    if any(result.get("run") == run.pk and result["did"] == "woke" for result in firing.results):
+    run_id = waiting.run_id
+    if any(result.get("run") == run_id and result["did"] == "woke" for result in firing.results):
         return False
     wakeup = {"by": "event", "trigger": firing.name, "firing": firing.pk, "data": firing.payload}
-    if condition:
+    if waiting.condition:
         try:
-            if not _holds(firing, run, condition, now, objects):
+            if not _holds(firing, waiting, now, objects):
                 return False
         except AuthorError as error:
             wakeup["error"] = clean(str(error))
-    if not wake(run.pk, wakeup, now, reason=firing.name):
+    if not wake(run_id, wakeup, now, reason=firing.name):
         return False
-    firing.results = [*firing.results, {"did": "woke", "run": run.pk}]
+    firing.results = [*firing.results, {"did": "woke", "run": run_id}]
     return True
 
 
 def _holds(
-    firing: Firing,
-    run: FlowRun,
-    condition: str,
-    now: datetime,
-    objects: Mapping[Any, Any] | None,
+    firing: Firing, waiting: Waiting, now: datetime, objects: Mapping[Any, Any] | None
 ) -> bool:
     reference = (firing.content_type_id, firing.object_id)
     if objects is None:
         objects = load_objects([reference])
     names: dict[str, Any] = {}
-    for frame in Cursor.from_json(run.cursor).frames:
+    for frame in Cursor.from_json(waiting.cursor).frames:
         names.update(frame.names or {})
     names.pop("$objects", None)
     scope = Scope(
-        state=run.state,
+        state=waiting.state,
         loop=names,
         fixed={
             "object": objects.get(reference),
@@ -126,4 +129,4 @@ def _holds(
             "today": timezone.localtime(now).date(),
         },
     )
-    return bool(compile_expression(condition).evaluate(scope))
+    return bool(compile_expression(waiting.condition).evaluate(scope))

@@ -211,14 +211,21 @@ def _lose(piece: Slice, error: Exception, clock: Clock, tally: Tally, holding: H
 
 def _write_batch(stopped: Sequence[Stopped], clock: Clock, tally: Tally, holding: Holding) -> None:
     """Write many stopped runs with one statement; where the database refuses it, one by one."""
+
+    def write_each() -> None:
+        for piece, row in stopped:
+            _alone(piece, partial(write_stopped, piece, row), clock, tally, holding)
+
+    if len(stopped) == 1:
+        write_each()  # and its history in the same statement
+        return
     try:
         written = write_back([row for _piece, row in stopped])
     except (OperationalError, InterfaceError):
         raise
     except Exception:  # noqa: BLE001 (told in the history of the run that is to blame)
         # One of them holds what cannot be stored; the others must not suffer for it.
-        for piece, row in stopped:
-            _alone(piece, partial(write_stopped, piece, row), clock, tally, holding)
+        write_each()
         return
     for piece, _row in stopped:
         holding.let_go(piece.claim)

@@ -25,7 +25,7 @@ from flowcontrol.conf import settings
 from flowcontrol.depths import depth_here
 from flowcontrol.dialect import run_connection
 from flowcontrol.expressions import to_json
-from flowcontrol.matching import Result, match, match_these
+from flowcontrol.matching import Result, match_new, match_these
 from flowcontrol.models import Firing, object_reference
 from flowcontrol.registry import OBJECT_SAVED, TriggerType
 from flowcontrol.sweeping import execute_runs
@@ -51,12 +51,14 @@ def fire(
     The row is the promise: if the process dies after the caller's COMMIT, the next sweep finds it.
     """
     now = settings.CLOCK()
-    # One transaction: a sweep that saw the row before it is matched would match it as well.
-    with transaction.atomic():
-        firing = _new_firing(trigger, obj, payload, state, now)
-        firing.save(force_insert=True)
-        if immediate and not in_trial():  # in one it will not have happened
+    firing = _new_firing(trigger, obj, payload, state, now)
+    if immediate and not in_trial():  # in one it will not have happened
+        # One transaction: a sweep that saw the row before it is matched would match it as well.
+        with transaction.atomic():
+            firing.save(force_insert=True)
             _match_immediately(firing, now)
+    else:
+        firing.save(force_insert=True)
     if firing.rows_matched and not in_foreign_transaction():
         _match_again(firing, now)
     else:
@@ -130,7 +132,7 @@ def _new_firing(
 def _match_immediately(firing: Firing, now: datetime) -> None:
     try:
         with transaction.atomic():
-            match([firing], now, to_be_continued=True)
+            match_new(firing, now)
     except Exception:
         logger.exception("Firing #%s is left to the next sweep.", firing.pk)
         firing.results, firing.rows_matched = [], False

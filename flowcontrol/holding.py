@@ -69,16 +69,19 @@ class Holding:
         return give_back(left)
 
     def _renew(self) -> None:
+        has_renewed = False
         while not self._over.wait(self._lease / 3):
             if monotonic() - self._step_began > self._longest_step:
                 continue
             with self._lock:
                 claims = list(self._claims.values())
+            has_renewed = True
             try:
                 renew(claims)
             except DatabaseError as error:
                 logger.warning("Leases could not be renewed this time: %s", error)
-        run_connection().close()
+        if has_renewed:  # a thread that merely asks for its connection makes one
+            run_connection().close()
 
 
 def give_back(claims: Sequence[Claim], *, suspect: bool = False) -> set[int]:

@@ -2,9 +2,9 @@
 
 Firings are matched in batches, which may have only one. Where nothing has to be counted, the runs
 of a batch are started with one statement; a flow with limits gets its runs one by one under its
-lock. When something in a batch breaks the transaction, its firings are matched once more, each
-alone and each row in a savepoint, so that an error is the result of the row that made it, and of
-no other.
+lock. When something in a batch breaks its transaction, which is then undone, the firings are
+matched once more, each alone and each row in a savepoint, so that an error is the result of the row
+that made it, and of no other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from django.db import DatabaseError, OperationalError, models, transaction
 from django.utils import timezone
 
-from flowcontrol.buffering import wake_by
+from flowcontrol.buffering import Waiting, wake_by
 from flowcontrol.dialect import run_connection, update_rows
 from flowcontrol.exceptions import FlowcontrolError, StartRefused
 from flowcontrol.expressions import Scope, compile_expression
@@ -57,36 +57,48 @@ def match_these(pks: Sequence[int], now: datetime) -> int:
     return _match_locked(Firing.objects.filter(pk__in=pks, matched_at__isnull=True), now)
 
 
-def _match_locked(unmatched: models.QuerySet[Firing], now: datetime) -> int:
-    with transaction.atomic():
-        # Rows that are locked are being matched by somebody else at this moment.
-        firings = list(lock_rows(unmatched, skip_locked=True))
-        match(firings, now)
-    return len(firings)
+def match_new(firing: Firing, now: datetime) -> None:
+    """Match a firing that the open transaction has just written.
 
-
-def match(firings: Sequence[Firing], now: datetime, *, to_be_continued: bool = False) -> None:
-    """Decide for each firing, whose row is locked or new, what comes of it, and write that.
-
-    ``to_be_continued``: the firing is not committed yet. What waits for it is looked for once more
-    afterwards, because a run that parks meanwhile finds no firing and is not found here either.
+    What waits for it is looked for once more after the commit, because a run that parks meanwhile
+    does not see the firing and is not found here either.
     """
-    if not firings:
-        return
-    firings = sorted(firings, key=lambda firing: firing.pk)
-    before = [(list(firing.results), firing.rows_matched) for firing in firings]
     try:
         with transaction.atomic():
-            _Matching(firings, now, False, to_be_continued).run()
+            _Matching([firing], now, False, to_be_continued=True).run()
+    except OperationalError:
+        raise
+    except DatabaseError:
+        firing.results, firing.rows_matched = [], False
+        _match_alone(firing, now, to_be_continued=True)
+
+
+def _match_locked(unmatched: models.QuerySet[Firing], now: datetime) -> int:
+    try:
+        return _match_batch(unmatched, now)
     except OperationalError:
         raise  # a deadlock, a lost connection: nothing that a firing is to blame for
     except DatabaseError:
-        for firing, (results, rows_matched) in zip(firings, before, strict=True):
-            firing.results, firing.rows_matched = results, rows_matched
-            _match_alone(firing, now, to_be_continued=to_be_continued)
+        return _match_batch(unmatched, now, isolated=True)
 
 
-def _match_alone(firing: Firing, now: datetime, *, to_be_continued: bool) -> None:
+@transaction.atomic
+def _match_batch(
+    unmatched: models.QuerySet[Firing], now: datetime, *, isolated: bool = False
+) -> int:
+    """Match as many as are not locked, which somebody else is matching at this moment."""
+    # Read anew: what an attempt noted before it was undone does not count.
+    locked = lock_rows(unmatched.all(), skip_locked=True)
+    firings = sorted(locked, key=lambda firing: firing.pk)
+    if isolated:
+        for firing in firings:
+            _match_alone(firing, now)
+    elif firings:
+        _Matching(firings, now, False).run()
+    return len(firings)
+
+
+def _match_alone(firing: Firing, now: datetime, *, to_be_continued: bool = False) -> None:
     try:
         with transaction.atomic():
             _Matching([firing], now, True, to_be_continued).run()
@@ -157,9 +169,9 @@ class _Matching:
 
     # --- waiting runs -------------------------------------------------------------------------
 
-    def _waiting_runs(self) -> dict[tuple[str, int | None, str | None], list[RunWait]]:
-        """Waits for one of these firings, by trigger and object, in the order they began; under
-        no object those that take any."""
+    def _waiting_runs(self) -> dict[tuple[str, int | None, str | None], list[Waiting]]:
+        """Runs that wait for one of these firings, by trigger and object, in the order they began;
+        under no object those that take any."""
         wanted = models.Q(content_type__isnull=True)
         by_type: dict[int | None, set[str | None]] = {}
         for firing in self.firings:
@@ -167,26 +179,29 @@ class _Matching:
         for content_type_id, keys in by_type.items():
             if content_type_id is not None:
                 wanted |= models.Q(content_type=content_type_id, object_id__in=keys)
-        waits = RunWait.objects.select_related("run").filter(
+        waits = RunWait.objects.filter(
             wanted, kind=WaitKind.EVENT, trigger__in={firing.name for firing in self.firings}
         )
-        found: dict[tuple[str, int | None, str | None], list[RunWait]] = {}
-        for wait in waits.order_by("pk"):
-            key = (wait.trigger, wait.content_type_id, wait.object_id)
-            found.setdefault(key, []).append(wait)
+        found: dict[tuple[str, int | None, str | None], list[Waiting]] = {}
+        # Values, because putting the columns of two models together takes longer than the query.
+        for trigger, content_type_id, object_id, *waiting in waits.order_by("pk").values_list(
+            *("trigger", "content_type_id", "object_id"),
+            *("run_id", "condition", "run__state", "run__cursor"),
+        ):
+            found.setdefault((trigger, content_type_id, object_id), []).append(Waiting(*waiting))
         return found
 
     def _wake(
         self,
         firing: Firing,
-        waiting: dict[tuple[str, int | None, str | None], list[RunWait]],
+        waiting: dict[tuple[str, int | None, str | None], list[Waiting]],
         objects: Mapping[Reference, models.Model],
     ) -> None:
         of_object = (firing.name, firing.content_type_id, firing.object_id)
         of_any = (firing.name, None, None)
         for key in dict.fromkeys((of_object, of_any)):
-            for wait in waiting.get(key, ()):
-                wake_by(firing, wait.run, wait.condition, self.now, objects)
+            for run in waiting.get(key, ()):
+                wake_by(firing, run, self.now, objects)
 
     # --- trigger rows -------------------------------------------------------------------------
 

@@ -148,9 +148,9 @@ def test_the_proof_notices_that_nobody_looks_back(outside: Outside):
 
 MATCHED_FOR_GOOD: Final = Variant(
     "an immediate firing is matched for good before its commit",
-    "flowcontrol.firing._match_immediately",
-    "to_be_continued=True",
-    "to_be_continued=False",
+    "flowcontrol.matching._Matching.run",
+    "None if self.to_be_continued else self.now",
+    "self.now",
 )
 
 

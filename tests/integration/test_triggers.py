@@ -420,7 +420,7 @@ def test_firing_never_raises_for_what_flows_do(weighed, caplog, monkeypatch):
     broken = weighed(parcel(), payload={"kilos": 1}, immediate=True)
     assert did(broken) == ["error"]
     assert "cannot be matched" in caplog.text
-    monkeypatch.setattr(firing_module, "match", out_of_order)
+    monkeypatch.setattr(firing_module, "match_new", out_of_order)
     later = weighed(parcel(), payload={"kilos": 1}, immediate=True)
     assert later.results == []
     assert "left to the next sweep" in caplog.text
