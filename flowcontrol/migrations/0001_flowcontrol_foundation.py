@@ -1091,7 +1091,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="flowrun",
             index=models.Index(
-                condition=models.Q(("content_type__isnull", False)),
+                condition=models.Q(("object_id__isnull", False)),
                 fields=["content_type", "object_id", "flow"],
                 name="flowcontrol_run_object",
             ),

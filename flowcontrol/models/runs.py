@@ -216,7 +216,7 @@ class FlowRun(models.Model):
             # Runs about nothing would stand in it, too, at each of their writes.
             models.Index(
                 fields=("content_type", "object_id", "flow"),
-                condition=models.Q(content_type__isnull=False),
+                condition=models.Q(object_id__isnull=False),
                 name="flowcontrol_run_object",
             ),
             models.Index(

@@ -23,7 +23,7 @@ from django.utils import timezone
 from flowcontrol.claiming import claim_due, claim_suspect, free_paused_suspects
 from flowcontrol.engine import create_flowrun
 from flowcontrol.looking import look
-from flowcontrol.models import Flow, FlowRun
+from flowcontrol.models import Firing, Flow, FlowRun, RunWait
 from flowcontrol.pruning import prune
 from flowcontrol.starting import find_no_room, promote_queued
 from flowcontrol.testing import Delay, make_flow
@@ -153,6 +153,21 @@ def test_nothing_is_found_by_reading_the_runs_that_sleep(flow):
         assert index in plan, f"{name}:\n{plan}"
         assert full_scans(plan) == [], f"{name}:\n{plan}"
     assert FlowRun.objects.filter(status="running").count() == 600
+
+
+def test_what_there_is_to_do_is_found_before_the_first_analyze():
+    """Without statistics PostgreSQL takes a third of the runs to be lost and all waits for new."""
+    flow, now = make_flow(Delay("P1D")), timezone.now()
+    runs = FlowRun.objects.bulk_create(
+        FlowRun(flow=flow, version=flow.live_version, status="waiting", created_at=now)
+        for _number in range(3000)
+    )
+    RunWait.objects.bulk_create(RunWait(run=run, kind="event", trigger="x.y") for run in runs)
+    Firing.objects.bulk_create(Firing(name="x.y", at=now, matched_at=now) for _run in runs)
+    plan = plans_of(look)
+    for index in ("run_lease", "wait_look", "firing_unmatched", "run_queued"):
+        assert f"flowcontrol_{index}" in plan, plan
+    assert full_scans(plan) == [], plan
 
 
 def test_what_is_old_is_found_without_reading_what_is_not(flow):
