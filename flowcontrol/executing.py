@@ -255,7 +255,8 @@ def _alone(
 
 
 def _count(row: WriteBack, tally: Tally) -> None:
-    tally.listening += any(wait.look_since is not None for wait in row.waits)
+    if row.waits:
+        tally.listening += any(wait.look_since is not None for wait in row.waits)
     match row.status:
         case Status.DONE:
             tally.done += 1

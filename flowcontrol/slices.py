@@ -64,6 +64,9 @@ _DIRECTIVE_NAMES: Final[dict[type, str]] = {
 PARKING: Final = (Suspend, SuspendAndRepeat)
 """The directives that let go of the run."""
 
+WITH_ITEMS: Final = (Enter, SuspendAndRepeat)
+"""Those that may bring the list that a block walks over."""
+
 NO_STEPS: Final = StepLog(0)
 """The log of a slice that is over."""
 
@@ -269,7 +272,7 @@ class Slice:
         if handle.progress is not None:
             cursor = with_progress(cursor, self.cursor, handle.progress)
             handle.progress = None
-        if isinstance(directive, Enter | SuspendAndRepeat) and directive.items is not None:
+        if isinstance(directive, WITH_ITEMS) and directive.items is not None:
             self.items = {**self.items, frame.uid: directive.items}
         self.cursor = cursor
         self.count_step()
