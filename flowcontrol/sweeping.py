@@ -16,7 +16,7 @@ from flowcontrol.buffering import take_missed
 from flowcontrol.claiming import claim_due, claim_run, claim_suspect, free_paused_suspects
 from flowcontrol.conf import Clock, settings
 from flowcontrol.executing import FAIR_SECONDS, Tally, execute_claims
-from flowcontrol.looking import look
+from flowcontrol.looking import Chores, look
 from flowcontrol.models import EngineState, FlowRun
 from flowcontrol.starting import promote_queued
 from flowcontrol.trials import in_trial
@@ -58,13 +58,7 @@ def sweep(
         return not stop() and tally.executed < max_runs and monotonic() < ends_at
 
     chores = look()
-    if chores.missed:
-        take_missed(clock())
-    if chores.lost:
-        free_paused_suspects()
-        while may_go_on() and (suspect := claim_suspect()) is not None:
-            tally.rescued += 1
-            tally.add(execute_claims([suspect], clock))
+    if _recover(chores, clock, tally, may_go_on):
         chores = look()
     while may_go_on():
         matched = match_firings(clock(), batch_size) if chores.fired else 0
@@ -92,19 +86,25 @@ def prepare(clock: Clock, match_firings: MatchFirings) -> dict[str, int]:
 
     For set-ups where one process looks after everything and others execute.
     """
-    chores = look()
-    if chores.missed:
-        take_missed(clock())
-    if chores.lost:
-        free_paused_suspects()
-        while (suspect := claim_suspect()) is not None:
-            execute_claims([suspect], clock)
+    _recover(look(), clock, Tally(), lambda: True)
     while match_firings(clock(), settings.BATCH_SIZE):
         pass
     promote_queued(clock())
     EngineState.objects.note_sweep(clock())
     due = FlowRun.objects.due(clock()).filter(flow__paused_at__isnull=True).order_by()
     return dict(due.values_list("queue").annotate(number=Count("pk")))
+
+
+def _recover(chores: Chores, clock: Clock, tally: Tally, may_go_on: Callable[[], bool]) -> bool:
+    """Take up what fell between two commits or out of a worker's hands; whether runs were lost."""
+    if chores.missed:
+        take_missed(clock())
+    if chores.lost:
+        free_paused_suspects()
+        while may_go_on() and (suspect := claim_suspect()) is not None:
+            tally.rescued += 1
+            tally.add(execute_claims([suspect], clock))
+    return chores.lost
 
 
 def execute_due(clock: Clock, queue: str, limit: int | None = None) -> Tally:

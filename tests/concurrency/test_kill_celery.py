@@ -302,8 +302,8 @@ def test_killed_celery_processes_and_a_killed_redis_lose_nothing_and_double_noth
 
 NO_RESCUE: Final = Variant(
     "the fan-out does not rescue",
-    "flowcontrol.sweeping.prepare",
-    "while (suspect := claim_suspect()) is not None:",
+    "flowcontrol.sweeping._recover",
+    "while may_go_on() and (suspect := claim_suspect()) is not None:",
     "while (suspect := None) is not None:",
 )
 

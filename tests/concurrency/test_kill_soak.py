@@ -197,10 +197,10 @@ def test_killed_workers_lose_nothing_and_double_nothing(
     [
         Variant(
             "recovery at start-up only",
-            "flowcontrol.sweeping.sweep",
+            "flowcontrol.sweeping._recover",
             "if chores.lost:",
             """if (
-        not hasattr(sweep, "has_begun") and chores.lost or setattr(sweep, "has_begun", True)
+        not hasattr(_recover, "has_begun") and chores.lost or setattr(_recover, "has_begun", True)
     ):""",
         ),
         Variant(

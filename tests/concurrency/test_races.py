@@ -338,7 +338,7 @@ def test_of_many_that_wake_a_run_at_once_one_does(outside):
 
 NO_RESCUE = Variant(
     "nobody rescues",
-    "flowcontrol.sweeping.sweep",
+    "flowcontrol.sweeping._recover",
     "while may_go_on() and (suspect := claim_suspect()) is not None:",
     "while (suspect := None) is not None:",
 )
