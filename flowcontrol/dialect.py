@@ -48,7 +48,11 @@ def _json_encoder() -> Callable[[Any], str]:
         plain.skipkeys,
         plain.allow_nan,
     )
-    return lambda value: "".join(chunks(value, 0))
+
+    def encode(value: Any) -> str:
+        return "".join(chunks(value, 0))
+
+    return encode
 
 
 json_text: Final = _json_encoder()

@@ -71,6 +71,11 @@ def main() -> int:
         default=os.environ.get("FLOWCONTROL_BENCHMARK_FLIGHTS"),
         help="The flights of 2013 for the workload year, see CONTRIBUTING.md.",
     )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="Tell also what the sweeps of the workload's own process spent their time on.",
+    )
     options = parser.parse_args()
     if unknown := set(options.workloads) - set(WORKLOADS):
         parser.error(f"There is no workload {min(unknown)!r}. There are: {', '.join(WORKLOADS)}.")
@@ -83,15 +88,17 @@ def main() -> int:
         for name in options.workloads or WORKLOADS:
             for database in databases:
                 print(f"{WORKLOADS[name]}, {database} …", file=sys.stderr, flush=True)
-                results += measure(name, database, options.size)
+                results += measure(name, database, options.size, profile=options.profile)
     print(table(results))
     return 0
 
 
-def measure(name: str, database: str, size: str) -> list[Result]:
+def measure(name: str, database: str, size: str, *, profile: bool = False) -> list[Result]:
     """Run one workload in a process of its own, on a database of its own."""
     [module] = [module for module, names in MODULES.items() if name in names]
     command = [sys.executable, "-m", "tests.benchmarks.measuring", module, name, str(SIZES[size])]
+    if profile:
+        command.append("--profile")
     try:
         with environment(database) as variables:
             done = subprocess.run(

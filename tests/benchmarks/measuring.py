@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -48,13 +50,20 @@ def main() -> None:
     parser.add_argument("module")
     parser.add_argument("workload")
     parser.add_argument("part", type=float)
+    parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     django.setup()
     call_command("migrate", verbosity=0, run_syncdb=True)
     module = importlib.import_module(f"tests.benchmarks.{arguments.module}")
     measure = getattr(module, arguments.workload.replace("-", "_"))
-    for result in measure(Options(arguments.part)):
-        print(json.dumps(result.to_json()), flush=True)
+    from tests.benchmarks.profiling import Profile  # needs Django to be set up
+
+    profile = Profile()
+    with profile if arguments.profile else nullcontext():
+        for result in measure(Options(arguments.part)):
+            print(json.dumps(result.to_json()), flush=True)
+    if arguments.profile:
+        print(profile.report(), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,14 @@ def test_a_workload_runs_at_a_tiny_size(name: str):
         assert result.limit is None or result.limit.value > 0
 
 
+def test_a_profile_tells_where_the_time_of_the_sweeps_went(capfd):
+    measure("resumed", project.DATABASE, "quick", profile=True)
+    report = capfd.readouterr().err
+    assert "processor time of the sweeps" in report
+    assert "flowcontrol/slices.py" in report
+    assert "JSON" in report
+
+
 def test_every_workload_is_found_in_one_module():
     assert sorted(name for names in MODULES.values() for name in names) == sorted(WORKLOADS)
 
