@@ -172,7 +172,10 @@ def lowest(requirements: Sequence[str]) -> list[str]:
 @nox.session
 @nox.parametrize("corner", ["newest", "lowest"])
 def corners(session: nox.Session, corner: str) -> None:
-    """The ends of what we allow: the newest Python and Django, the lowest of everything."""
+    """The ends of what we allow: the newest Python and Django, the lowest of everything.
+
+    The newest on PostgreSQL with prepared statements, as the documentation advises.
+    """
     project = PROJECT["project"]
     versions = [c.rpartition(" ")[2] for c in project["classifiers"] if ":: Python :: 3." in c]
     version = versions[-1] if corner == "newest" else versions[0]
@@ -196,6 +199,7 @@ def corners(session: nox.Session, corner: str) -> None:
         run(
             session, programs, "-m", "pytest", *PARALLEL, *chosen, "-m", "not speed",
             FLOWCONTROL_TEST_DATABASE=database,
+            FLOWCONTROL_TEST_PREPARED="yes" if corner == "newest" else "",
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The Django project of the suite.
 
-``FLOWCONTROL_TEST_DATABASE`` chooses the database: ``sqlite`` (default) or ``postgres``. The two
-other variables say where it is. ``tests/conftest.py`` sets them for the suite; processes that a
+``FLOWCONTROL_TEST_DATABASE`` chooses the database: ``sqlite`` (default) or ``postgres``, with
+``FLOWCONTROL_TEST_PREPARED`` with prepared statements. Two other variables say where it is. ``tests/conftest.py`` sets them for the suite; processes that a
 test starts inherit them and so work on the same database.
 """
 
@@ -15,6 +15,7 @@ import django
 DATABASE = os.environ.get("FLOWCONTROL_TEST_DATABASE", "sqlite")
 DATABASE_NAME = os.environ.get("FLOWCONTROL_TEST_DATABASE_NAME", "")
 POSTGRES_HOST = os.environ.get("FLOWCONTROL_TEST_POSTGRES_HOST", "")
+PREPARED = bool(os.environ.get("FLOWCONTROL_TEST_PREPARED"))
 
 DATABASES: dict[str, dict[str, Any]]
 if DATABASE == "sqlite":
@@ -37,6 +38,8 @@ elif DATABASE == "postgres":
             "NAME": DATABASE_NAME or "postgres",
             "USER": "flowcontrol",
             "HOST": POSTGRES_HOST,
+            # Some people let the server prepare what is sent again and again.
+            "OPTIONS": {"server_side_binding": True, "prepare_threshold": 3} if PREPARED else {},
             "TEST": {"NAME": "test_flowcontrol"},
         }
     }

@@ -1,8 +1,8 @@
 """Where the processor's time goes while flowcontrol sweeps: what ``--profile`` prints.
 
-A sample every few milliseconds of processor time, by the innermost line of Python; what C code takes,
-a database's driver above all, counts for the line that called it. What a sweep waits for a server
-is no processor time and not in it.
+A sample every few milliseconds of processor time, by the innermost line of Python; what C code
+takes, a database's driver above all, counts for the line that called it. What a sweep waits for a
+server is no processor time and not in it.
 """
 
 from __future__ import annotations
