@@ -1,8 +1,9 @@
 """The Django project of the suite.
 
-``FLOWCONTROL_TEST_DATABASE`` chooses the database: ``sqlite`` (default) or ``postgres``, with
-``FLOWCONTROL_TEST_PREPARED`` with prepared statements. Two other variables say where it is. ``tests/conftest.py`` sets them for the suite; processes that a
-test starts inherit them and so work on the same database.
+``FLOWCONTROL_TEST_DATABASE`` chooses the database: ``sqlite`` (default) or ``postgres``, which
+``FLOWCONTROL_TEST_PREPARED`` gives prepared statements. Two other variables say where it is.
+``tests/conftest.py`` sets them for the suite; processes that a test starts inherit them and so work
+on the same database.
 """
 
 from __future__ import annotations
