@@ -52,13 +52,14 @@ def fire(
     """
     now = settings.CLOCK()
     firing = _new_firing(trigger, obj, payload, state, now)
-    if immediate and not in_trial():  # in one it will not have happened
-        # One transaction: a sweep that saw the row before it is matched would match it as well.
-        with transaction.atomic():
-            firing.save(force_insert=True)
-            _match_immediately(firing, now)
-    else:
+    is_matched_here = immediate and not in_trial()  # in one it will not have happened
+    # One transaction: a sweep that saw the row before it is matched would match it as well. And a
+    # savepoint in somebody else's, which stays usable if the database refuses the row.
+    is_shielded = is_matched_here or run_connection().in_atomic_block
+    with transaction.atomic() if is_shielded else nullcontext():
         firing.save(force_insert=True)
+        if is_matched_here:
+            _match_immediately(firing, now)
     if firing.rows_matched and not in_foreign_transaction():
         _match_again(firing, now)
     else:

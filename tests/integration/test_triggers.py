@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models.signals import post_save
 from django.dispatch import Signal
 
@@ -357,6 +357,21 @@ def test_a_second_event_does_not_wake_a_run_twice(weighed):
     one = weighed(run.content_object, payload={"kilos": 1}, immediate=True)
     other = weighed(run.content_object, payload={"kilos": 2}, immediate=True)
     assert (did(one), did(other)) == (["woke"], [])
+
+
+@pytest.mark.django_db
+def test_a_firing_that_cannot_be_written_leaves_the_callers_transaction_usable(weighed):
+    box = parcel()
+
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith('INSERT INTO "flowcontrol_firing"'):
+            raise DataError("refused")
+        return execute(sql, params, many, context)
+
+    with a_request():
+        with connection.execute_wrapper(refuse), pytest.raises(DataError):
+            weighed(box, payload={"kilos": 1})
+        assert Parcel.objects.filter(pk=box.pk).exists()
 
 
 # --- immediate ----------------------------------------------------------------------------------
