@@ -33,8 +33,9 @@ from flowcontrol.exceptions import AuthorError, ExpressionSyntaxError
 from flowcontrol.expressions import RESERVED_NAMES, compile_expression
 from flowcontrol.expressions.libraries import on_filters_changed
 from flowcontrol.failures import ON_ERROR_SCHEMA, RETRY_SCHEMA
+from flowcontrol.model_names import strange_fields
 from flowcontrol.models import Flow, user_named
-from flowcontrol.names import known_at_rows, state_schema_keys, strange_fields
+from flowcontrol.names import known_at_rows, state_schema_keys
 from flowcontrol.problems import Problem
 from flowcontrol.schemas import check_schema, find_problems, find_value_problems
 

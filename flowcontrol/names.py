@@ -6,83 +6,22 @@ that nothing sets; here the same is asked of the rows that come before a place.
 
 from __future__ import annotations
 
-import difflib
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
-from uuid import UUID
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.db.models.manager import BaseManager
-from django.utils.functional import cached_property as django_cached_property
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flowcontrol import registry
 from flowcontrol.dataflow import SETS_VALUES, sets_names
 from flowcontrol.documents import JSONObject
 from flowcontrol.expressions import RESERVED_NAMES
-from flowcontrol.expressions.lookups import is_exposed
-from flowcontrol.expressions.moments import is_duration, is_moment
-from flowcontrol.expressions.tokens import did_you_mean
+from flowcontrol.model_names import names_of_model, strange_fields, with_advice
 from flowcontrol.schemas import is_computed, with_defaults
-
-if TYPE_CHECKING:
-    from django.utils.functional import _StrOrPromise
-
-Source = Literal["loop", "state", "object", "trigger", "time", "run", "row"]
-
-SOURCES: Final[Mapping[Source, _StrOrPromise]] = {
-    "loop": gettext_lazy("Loop"),
-    "state": gettext_lazy("State"),
-    "object": gettext_lazy("Object"),
-    "trigger": gettext_lazy("What the trigger brought"),
-    "time": gettext_lazy("Time"),
-    "run": gettext_lazy("Run"),
-    "row": gettext_lazy("This row"),
-}
-
-TYPES: Final[Mapping[str, _StrOrPromise]] = {
-    "text": gettext_lazy("text"),
-    "choice": gettext_lazy("choice"),
-    "number": gettext_lazy("number"),
-    "integer": gettext_lazy("whole number"),
-    "boolean": gettext_lazy("true or false"),
-    "date": gettext_lazy("day"),
-    "datetime": gettext_lazy("moment"),
-    "time": gettext_lazy("time of day"),
-    "duration": gettext_lazy("duration"),
-    "list": gettext_lazy("list"),
-    "record": gettext_lazy("record"),
-    "object": gettext_lazy("object"),
-    "rows": gettext_lazy("rows"),
-    "any": "",
-}
-"""What people call the types of values; ``any`` is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    """Something that an expression can read: ``object.delay``.
-
-    ``choices`` are the values that it can have, each with its words; ``label`` says what it is;
-    ``value`` is the one that a row before has written out, if one has.
-    """
-
-    name: str
-    type: str
-    source: Source
-    label: str = ""
-    choices: tuple[tuple[Any, str], ...] = ()
-    value: Any = None
+from flowcontrol.typed_names import DEEPEST_RECORD, Name, Source, type_of_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +349,6 @@ _JSON_TYPES: Final = {
     "object": "record",
     "string": "text",
 }
-DEEPEST_RECORD: Final = 3
 
 
 def _state_schema_names(document: Mapping[str, Any]) -> Iterator[Name]:
@@ -457,173 +395,12 @@ def _schema_type(schema: Mapping[str, Any]) -> tuple[str, tuple[tuple[Any, str],
 
 # --- objects --------------------------------------------------------------------------------------
 
-#: By field class, the first that fits.
-_FIELD_TYPES: Final[Sequence[tuple[type[models.Field[Any, Any]], str]]] = (
-    (models.BooleanField, "boolean"),
-    (models.IntegerField, "integer"),
-    (models.FloatField, "number"),
-    (models.DecimalField, "number"),
-    (models.DateTimeField, "datetime"),
-    (models.DateField, "date"),
-    (models.TimeField, "time"),
-    (models.DurationField, "duration"),
-    (models.CharField, "text"),
-    (models.TextField, "text"),
-    (models.UUIDField, "text"),
-    (models.GenericIPAddressField, "text"),
-    (models.JSONField, "record"),
-)
-_PYTHON_TYPES: Final[Mapping[type, str]] = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    Decimal: "number",
-    str: "text",
-    datetime: "datetime",
-    date: "date",
-    time: "time",
-    timedelta: "duration",
-    UUID: "text",
-    list: "list",
-    tuple: "list",
-    dict: "record",
-}
-
 
 def _object_names(model: type[models.Model] | None) -> list[Name]:
     if model is None:
         return []
     label = capfirst(str(model._meta.verbose_name))
     return [Name("object", "object", "object", label), *names_of_model(model, "object")]
-
-
-def names_of_model(
-    model: type[models.Model], prefix: str, *, with_relations: bool = True
-) -> list[Name]:
-    """What may be read of a model's instances, and of those that they point at."""
-    found: list[Name] = []
-    related: list[Name] = []
-    for field in model._meta.get_fields():
-        if isinstance(field, models.Field) and not field.is_relation:
-            found += _field_names(model, field, prefix)
-        elif with_relations and field.is_relation and field.related_model is not None:
-            if field.many_to_one or field.one_to_one:
-                found += _reference_names(model, field, prefix)
-                related += _names_behind(model, field, prefix)
-            else:
-                related += _rows_names(model, field, prefix)
-    return [*found, *_property_names(model, prefix), *related]
-
-
-def _may_offer(model: type[models.Model], name: str) -> bool:
-    if name == "password" and issubclass(model, AbstractBaseUser):
-        return False
-    return not name.startswith("_") and is_exposed(model, name)
-
-
-def _field_type(field: models.Field[Any, Any]) -> str:
-    return next((name for kind, name in _FIELD_TYPES if isinstance(field, kind)), "any")
-
-
-def _field_names(
-    model: type[models.Model], field: models.Field[Any, Any], prefix: str
-) -> Iterator[Name]:
-    label = capfirst(str(field.verbose_name))
-    if not _may_offer(model, field.name):
-        return
-    choices = tuple((value, str(words)) for value, words in field.flatchoices or ())
-    type_ = _field_type(field)
-    if choices and type_ == "text":
-        type_ = "choice"
-    yield Name(f"{prefix}.{field.name}", type_, "object", label, choices)
-    display = f"get_{field.name}_display"
-    if choices and _may_offer(model, display):
-        yield Name(
-            f"{prefix}.{display}", "text", "object", _("%(field)s, in words") % {"field": label}
-        )
-
-
-def _accessor(model: type[models.Model], field: Any) -> str:
-    """By what name a relation is read; empty if it may not be."""
-    name = field.name if isinstance(field, models.Field) else field.get_accessor_name()
-    return name if name and _may_offer(model, name) else ""
-
-
-def _relation_label(field: Any) -> str:
-    return capfirst(
-        str(getattr(field, "verbose_name", "") or field.related_model._meta.verbose_name)
-    )
-
-
-def _reference_names(model: type[models.Model], field: Any, prefix: str) -> Iterator[Name]:
-    """A relation to one object, and the key that it is by."""
-    label = _relation_label(field)
-    if name := _accessor(model, field):
-        yield Name(f"{prefix}.{name}", "object", "object", label)
-    if isinstance(field, models.ForeignKey) and _may_offer(model, field.attname):
-        told = _("%(field)s: its key") % {"field": label}
-        yield Name(f"{prefix}.{field.attname}", _field_type(field.target_field), "object", told)
-
-
-def _names_behind(model: type[models.Model], field: Any, prefix: str) -> Iterator[Name]:
-    """What the object has to which a relation leads."""
-    if name := _accessor(model, field):
-        label = _relation_label(field)
-        path = f"{prefix}.{name}"
-        for each in names_of_model(field.related_model, path, with_relations=False):
-            yield replace(each, label=f"{label}: {each.label}" if each.label else "")
-
-
-def _rows_names(model: type[models.Model], field: Any, prefix: str) -> Iterator[Name]:
-    """A relation to many objects: the rows, and the two questions that are asked most."""
-    if name := _accessor(model, field):
-        path = f"{prefix}.{name}"
-        label = capfirst(str(field.related_model._meta.verbose_name_plural))
-        yield Name(path, "rows", "object", label)
-        count = _("%(rows)s: how many") % {"rows": label}
-        yield Name(f"{path}.count", "integer", "object", count)
-        there = _("%(rows)s: are there any") % {"rows": label}
-        yield Name(f"{path}.exists", "boolean", "object", there)
-
-
-_PROPERTIES: Final = (property, cached_property, django_cached_property)
-
-
-def _property_names(model: type[models.Model], prefix: str) -> Iterator[Name]:
-    """The properties that a project has written for its model."""
-    seen = {"pk"}
-    for owner in model.__mro__:
-        if owner.__module__.startswith("django.db."):
-            continue
-        for name, member in vars(owner).items():
-            if name in seen or not isinstance(member, _PROPERTIES):
-                continue
-            seen.add(name)
-            if _may_offer(model, name):
-                function = member.fget if isinstance(member, property) else member.func
-                yield Name(f"{prefix}.{name}", _returned_type(function), "object", _readable(name))
-
-
-def _returned_type(function: Any) -> str:
-    try:
-        returned = typing.get_type_hints(function).get("return")
-    except Exception:  # noqa: BLE001 (a name that exists only for type checkers, or worse)
-        return "any"
-    if not isinstance(returned, type):
-        returned = typing.get_origin(returned)
-    if isinstance(returned, type):
-        for kind, name in _PYTHON_TYPES.items():
-            if issubclass(returned, kind):
-                return name
-        if issubclass(returned, models.Model):
-            return "object"
-        if issubclass(returned, models.QuerySet | BaseManager):
-            return "rows"
-    return "any"
-
-
-def _readable(name: str) -> str:
-    return capfirst(name.replace("_", " "))
 
 
 # --- names that mean nothing ---------------------------------------------------------------------
@@ -645,46 +422,10 @@ def strange_names(
         root, *parts = name.split(".")
         if root not in roots and root not in RESERVED_NAMES:
             message = _("Nothing before this row sets “%(name)s”.") % {"name": root}
-            told.append(_with_advice(message, root, roots))
+            told.append(with_advice(message, root, roots))
         elif root == "object" and model is not None:
             told += strange_fields(model, parts)
     return list(dict.fromkeys(told))
-
-
-def strange_fields(model: type[models.Model], parts: Sequence[str]) -> list[str]:
-    """What is wrong with the way from an object along its fields, as far as it can be told."""
-    for part in parts:
-        if not hasattr(model, part) and not _is_field(model, part):
-            # What an instance has that its class has not, nobody offers.
-            message = _("%(model)s has no “%(name)s”.") % {
-                "model": capfirst(str(model._meta.verbose_name)),
-                "name": part,
-            }
-            offered = {each.name.split(".")[1] for each in names_of_model(model, "object")}
-            return [_with_advice(message, part, offered)]
-        field = model._meta.get_field(part) if _is_field(model, part) else None
-        related = field.related_model if field is not None else None
-        if (
-            field is None
-            or not isinstance(related, type)
-            or not (field.many_to_one or field.one_to_one)
-        ):
-            return []
-        model = related
-    return []
-
-
-def _is_field(model: type[models.Model], name: str) -> bool:
-    try:
-        model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return False
-    return True
-
-
-def _with_advice(message: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=2)
-    return f"{message} {did_you_mean(close)}" if close else message
 
 
 # --- what is always there -------------------------------------------------------------------------
@@ -710,51 +451,3 @@ def _run_names() -> list[Name]:
             if each.name.rpartition(".")[2] in fields
         ),
     ]
-
-
-# --- types of values ------------------------------------------------------------------------------
-
-
-def type_of_value(value: Any) -> str:
-    """The type of a value, as :data:`TYPES` has it; what state keeps as text is told apart."""
-    match value:
-        case None:
-            return "any"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float() | Decimal():
-            return "number"
-        case str() if is_moment(value):
-            return "datetime" if len(value) > 10 else "date"
-        case str() if is_duration(value):
-            return "duration"
-        case str():
-            return "text"
-        case datetime():
-            return "datetime"
-        case date():
-            return "date"
-        case time():
-            return "time"
-        case timedelta():
-            return "duration"
-        case list() | tuple():
-            return "list"
-        case Mapping():
-            return "record"
-        case models.Model():
-            return "object"
-        case models.QuerySet() | BaseManager():
-            return "rows"
-    return "any"
-
-
-def names_in_value(name: str, value: Any, source: Source, depth: int = 1) -> Iterator[Name]:
-    """A name and what its value shows to be inside: ``rebooking``, ``rebooking.left``, …"""
-    yield Name(name, type_of_value(value), source)
-    if isinstance(value, Mapping) and depth < DEEPEST_RECORD:
-        for key, inner in value.items():
-            if isinstance(key, str) and key.isidentifier() and not key.startswith("_"):
-                yield from names_in_value(f"{name}.{key}", inner, source, depth + 1)

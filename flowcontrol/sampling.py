@@ -35,7 +35,7 @@ from flowcontrol.expressions import (
     describe,
     to_json,
 )
-from flowcontrol.names import Name, type_of_value
+from flowcontrol.typed_names import Name, type_of_value
 
 Kind = Literal["condition", "value", "template"]
 

@@ -29,8 +29,9 @@ from flowcontrol.expressions.conditions import (
     quoted,
     read_condition,
 )
-from flowcontrol.names import SOURCES, TYPES, Name, Place, names_in_value, strange_names
+from flowcontrol.names import Place, strange_names
 from flowcontrol.sampling import Kind, Sample, evaluate, sample_values
+from flowcontrol.typed_names import SOURCES, TYPES, Name, names_in_value
 
 if TYPE_CHECKING:
     from django.db.models import Model

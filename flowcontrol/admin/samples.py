@@ -19,9 +19,10 @@ from flowcontrol.admin.masks import Masks
 from flowcontrol.admin.rights import may_see
 from flowcontrol.conf import settings
 from flowcontrol.models import Firing, FlowRun, object_reference
-from flowcontrol.names import Name, Place, loops_around, names_at
+from flowcontrol.names import Place, loops_around, names_at
 from flowcontrol.sampling import Sample, with_loop_values
 from flowcontrol.schemas import with_defaults
+from flowcontrol.typed_names import Name
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet

@@ -8,8 +8,9 @@ import pytest
 
 from demo.models import Flight
 from flowcontrol.documents import JSONObject, make_document
-from flowcontrol.names import Name, Place, loops_around, names_at, names_in_value, type_of_value
+from flowcontrol.names import Place, loops_around, names_at
 from flowcontrol.testing import Else, ElseIf, If, Log, SetState, UpdateState, While, row
+from flowcontrol.typed_names import Name, names_in_value, type_of_value
 from tests.unit.language import NOON
 
 
