@@ -59,7 +59,7 @@ def main() -> None:
     from tests.benchmarks.profiling import Profile  # needs Django to be set up
 
     profile = Profile()
-    with profile if arguments.profile else nullcontext():
+    with profile.taken() if arguments.profile else nullcontext():
         for result in measure(Options(arguments.part)):
             print(json.dumps(result.to_json()), flush=True)
     if arguments.profile:

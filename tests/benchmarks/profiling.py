@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from types import FrameType, TracebackType
-from typing import Final, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
 
 from flowcontrol.dialect import json_text
 from flowcontrol.engine import continue_flowruns
@@ -31,23 +33,20 @@ AREAS: Final = (
 
 
 class Profile:
-    """Samples the sweeps of this process while the block lasts."""
+    """Samples of the sweeps of this process."""
 
     def __init__(self) -> None:
         self.samples: Counter[str] = Counter()
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take samples while the block lasts."""
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         innermost = frame
